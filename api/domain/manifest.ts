@@ -55,8 +55,10 @@ export function manifestFault(manifest: Manifest): string | undefined {
     if (names.has(name)) return `tensor ${name} is declared twice`;
     if (name === '__metadata__') return '__metadata__ is not a tensor name';
     if (!shape.every((size) => size >= 1)) return `tensor ${name} has an empty dimension`;
-    if (channelAxis !== undefined && channelAxis >= shape.length) return `tensor ${name} has no axis ${channelAxis}`;
-    if (axes && axes.length !== shape.length) return `tensor ${name} names ${axes.length} axes of ${shape.length}`;
+    if (channelAxis !== undefined && channelAxis >= shape.length)
+      return `tensor ${name} has no axis ${channelAxis}`;
+    if (axes && axes.length !== shape.length)
+      return `tensor ${name} names ${axes.length} axes of ${shape.length}`;
     names.add(name);
   }
   const { parameters } = placeTensors(manifest);
@@ -73,7 +75,8 @@ export function weightsFault(manifest: Manifest, entries: readonly TensorEntry[]
     const entry = byName.get(name);
     if (!entry) return `tensor ${name} is missing`;
     if (entry.dtype !== 'F32') return `tensor ${name} has dtype ${entry.dtype}, not F32`;
-    if (entry.shape.join() !== shape.join()) return `tensor ${name} has shape [${entry.shape}], not [${shape}]`;
+    if (entry.shape.join() !== shape.join())
+      return `tensor ${name} has shape [${entry.shape}], not [${shape}]`;
   }
   const extra = entries.find(({ name }) => !tensors.some((tensor) => tensor.name === name));
   return extra && `tensor ${extra.name} is not in the manifest`;

@@ -93,7 +93,7 @@ export function encodeTensorHeader(
     return { name, dtype, shape: [...shape], start, end: offset };
   });
   const json: Record<string, unknown> = {};
-  if (Object.keys(metadata).length > 0) json['__metadata__'] = metadata;
+  if (Object.keys(metadata).length > 0) json.__metadata__ = metadata;
   for (const { name, dtype, shape, start, end } of entries) {
     json[name] = { dtype, shape, data_offsets: [start, end] };
   }
@@ -119,7 +119,7 @@ function parseJson(bytes: Uint8Array): Record<string, unknown> | undefined {
 }
 
 function readEntries(json: Record<string, unknown>, headerBytes: number): HeaderResult {
-  const metadata = readMetadata(Object.hasOwn(json, '__metadata__') ? json['__metadata__'] : {});
+  const metadata = readMetadata(Object.hasOwn(json, '__metadata__') ? json.__metadata__ : {});
   if (!metadata) return refuse('__metadata__ is not a small object of strings');
   const names = Object.keys(json).filter((name) => name !== '__metadata__');
   if (names.length > MAX_TENSORS) return refuse(`the file has more than ${MAX_TENSORS} tensors`);
@@ -141,14 +141,17 @@ function readEntries(json: Record<string, unknown>, headerBytes: number): Header
 function readEntry(name: string, value: unknown): TensorEntry | string {
   const entry = asObject(value);
   if (!entry) return 'its description is not an object';
-  if (name.length === 0 || name.length > MAX_NAME_LENGTH) return `its name is empty or over ${MAX_NAME_LENGTH}`;
+  if (name.length === 0 || name.length > MAX_NAME_LENGTH)
+    return `its name is empty or over ${MAX_NAME_LENGTH}`;
   const { dtype, shape, data_offsets: offsets } = entry;
   if (typeof dtype !== 'string' || !Object.hasOwn(DTYPE_BYTES, dtype)) return 'its dtype is unknown';
-  if (!isSizes(shape) || shape.length > MAX_RANK) return `its shape is not a list of at most ${MAX_RANK} sizes`;
+  if (!isSizes(shape) || shape.length > MAX_RANK)
+    return `its shape is not a list of at most ${MAX_RANK} sizes`;
   if (!isSizes(offsets) || offsets.length !== 2) return 'its data_offsets are not [start, end]';
   const [start, end] = offsets as [number, number];
   const bytes = elementCount(shape) * dtypeBytes(dtype as Dtype);
-  if (!Number.isSafeInteger(bytes) || end - start !== bytes) return 'its data_offsets do not fit its shape and dtype';
+  if (!Number.isSafeInteger(bytes) || end - start !== bytes)
+    return 'its data_offsets do not fit its shape and dtype';
   return { name, dtype: dtype as Dtype, shape, start, end };
 }
 

@@ -1,0 +1,106 @@
+import { z } from 'zod';
+
+/** A fault in the environment; `faults` names every one of them, so that they can be mended at once. */
+export class ConfigError extends Error {
+  readonly faults: readonly string[];
+
+  constructor(faults: readonly string[]) {
+    super(`The configuration has faults:\n${faults.map((fault) => `  - ${fault}`).join('\n')}`);
+    this.name = 'ConfigError';
+    this.faults = faults;
+  }
+}
+
+const milliseconds = z.coerce.number().int().min(1);
+
+const environment = z.object({
+  FEDEDGE_HOST: z.string().min(1).default('127.0.0.1'),
+  FEDEDGE_PORT: z.coerce.number().int().min(0).max(65_535).default(8080),
+  FEDEDGE_PUBLIC_URL: z.url({ protocol: /^https?$/ }).optional(),
+  FEDEDGE_DATA_DIR: z.string().min(1).default('.data'),
+  FEDEDGE_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
+  FEDEDGE_WORKER: z.enum(['embedded', 'off']).default('embedded'),
+  DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/ }).optional(),
+  FEDEDGE_DATABASE_CONNECTIONS: z.coerce.number().int().min(3).max(500).default(16),
+  FEDEDGE_S3_URL: z.url({ protocol: /^https?$/ }).optional(),
+  FEDEDGE_S3_REGION: z.string().min(1).default('us-east-1'),
+  FEDEDGE_S3_ACCESS_KEY_ID: z.string().min(1).optional(),
+  FEDEDGE_S3_SECRET_ACCESS_KEY: z.string().min(1).optional(),
+  FEDEDGE_TOKEN_KEYS: z.string().min(1).optional(),
+  FEDEDGE_OPERATOR_KEY: z.string().min(32).optional(),
+  FEDEDGE_MAX_UPDATE_BYTES: z.coerce.number().int().min(1024).default(2_000_000_000),
+  FEDEDGE_LEASE_MS: milliseconds.default(10_000),
+  FEDEDGE_CHECKPOINT_UPDATES: z.coerce.number().int().min(1).optional(),
+  FEDEDGE_FAILPOINT: z.string().optional(),
+});
+
+export interface Config {
+  host: string;
+  port: number;
+  /** Where devices reach the API: the `aud` of proofs and assertions. Unset: from the address that is listened on. */
+  publicUrl: string | undefined;
+  dataDir: string;
+  logLevel: z.infer<typeof environment>['FEDEDGE_LOG_LEVEL'];
+  worker: 'embedded' | 'off';
+  /** Unset: the embedded PostgreSQL in the data folder. */
+  databaseUrl: string | undefined;
+  databaseConnections: number;
+  /** Unset: files in the data folder. */
+  s3: { url: string; region: string; accessKeyId: string; secretAccessKey: string } | undefined;
+  /** A file with the token signing keys (a JWK set with private keys). Unset: made in the data folder. */
+  tokenKeysFile: string | undefined;
+  /** A first operator key given from outside. Unset: made on the first start. */
+  operatorKey: string | undefined;
+  maxUpdateBytes: number;
+  leaseMs: number;
+  /** Checkpoint the accumulator after so many folded updates. Unset: by the bytes folded. */
+  checkpointUpdates: number | undefined;
+  /** `NAME` or `NAME:COUNT`: kill this process the COUNTth time that it passes there. For fault tests. */
+  failpoint: string | undefined;
+}
+
+/** Parses the environment once. Throws ConfigError with every fault. */
+export function loadConfig(env: Record<string, string | undefined>): Config {
+  const set = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ''));
+  const parsed = environment.safeParse(set);
+  const faults = parsed.success
+    ? []
+    : parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`);
+  const s3Set = ['FEDEDGE_S3_URL', 'FEDEDGE_S3_ACCESS_KEY_ID', 'FEDEDGE_S3_SECRET_ACCESS_KEY'].filter(
+    (name) => set[name],
+  );
+  if (s3Set.length === 1 || s3Set.length === 2) {
+    faults.push(
+      `${s3Set.join(', ')}: S3 needs FEDEDGE_S3_URL, FEDEDGE_S3_ACCESS_KEY_ID and FEDEDGE_S3_SECRET_ACCESS_KEY`,
+    );
+  }
+  if (!parsed.success || faults.length > 0) throw new ConfigError(faults);
+  return Object.freeze(toConfig(parsed.data));
+}
+
+function toConfig(env: z.infer<typeof environment>): Config {
+  return {
+    host: env.FEDEDGE_HOST,
+    port: env.FEDEDGE_PORT,
+    publicUrl: env.FEDEDGE_PUBLIC_URL?.replace(/\/+$/, ''),
+    dataDir: env.FEDEDGE_DATA_DIR,
+    logLevel: env.FEDEDGE_LOG_LEVEL,
+    worker: env.FEDEDGE_WORKER,
+    databaseUrl: env.DATABASE_URL,
+    databaseConnections: env.FEDEDGE_DATABASE_CONNECTIONS,
+    s3: readS3(env),
+    tokenKeysFile: env.FEDEDGE_TOKEN_KEYS,
+    operatorKey: env.FEDEDGE_OPERATOR_KEY,
+    maxUpdateBytes: env.FEDEDGE_MAX_UPDATE_BYTES,
+    leaseMs: env.FEDEDGE_LEASE_MS,
+    checkpointUpdates: env.FEDEDGE_CHECKPOINT_UPDATES,
+    failpoint: env.FEDEDGE_FAILPOINT,
+  };
+}
+
+function readS3(env: z.infer<typeof environment>): Config['s3'] {
+  const { FEDEDGE_S3_URL: url, FEDEDGE_S3_ACCESS_KEY_ID: accessKeyId } = env;
+  const secretAccessKey = env.FEDEDGE_S3_SECRET_ACCESS_KEY;
+  if (!url || !accessKeyId || !secretAccessKey) return undefined;
+  return { url, region: env.FEDEDGE_S3_REGION, accessKeyId, secretAccessKey };
+}

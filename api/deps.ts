@@ -1,0 +1,27 @@
+import type { Logger } from 'pino';
+import type { Config } from './config.ts';
+import type { Clock } from './domain/clock.ts';
+import type { BlobStore } from './store/blobs/blob-store.ts';
+import type { Database } from './store/database.ts';
+
+/** What every service gets first. A plain object: tests put in what they need. */
+export interface Deps {
+  config: Config;
+  /** The API's own URL: the audience of proofs and assertions, the issuer of tokens. */
+  publicUrl: string;
+  db: Database;
+  blobs: BlobStore;
+  clock: Clock;
+  keys: TokenKeys;
+  log: Logger;
+  /** Named points that fault tests stop the process at. */
+  failpoint(name: string): Promise<void>;
+}
+
+/** The key that signs access tokens, and all whose signatures are still accepted. */
+export interface TokenKeys {
+  signing: { kid: string; algorithm: 'ES256'; key: CryptoKey };
+  verifying: ReadonlyMap<string, CryptoKey>;
+  /** The public set for `/.well-known/jwks.json`. */
+  jwks: { keys: Record<string, unknown>[] };
+}

@@ -1,0 +1,62 @@
+import type { Labels } from './device.ts';
+
+/**
+ *   active <--pause/resume--> paused
+ *     |  \________stop________/ |
+ *     v                         v
+ *   completed | failed        stopped
+ *
+ * `active`     rounds open one after another
+ * `paused`     the open round finishes, no other opens
+ * `completed`  it has its rounds, or `endAt` has passed
+ * `failed`     `maxFailedRounds` rounds failed in a row
+ * `stopped`    by an operator
+ */
+export type RunState = 'active' | 'paused' | 'completed' | 'stopped' | 'failed';
+
+/** What a device has to be, beside active and present, to be invited. */
+export interface Selection {
+  labels?: Labels | undefined;
+  minMemoryMb?: number | undefined;
+  minBattery?: number | undefined;
+  chargingOnly?: boolean | undefined;
+  unmeteredOnly?: boolean | undefined;
+}
+
+/** Evaluate rounds: every so many published versions, on devices, beside the training. */
+export interface EvaluateSettings {
+  everyRounds: number;
+  quorum: number;
+  capacity: number;
+  deadlineMs: number;
+}
+
+export interface RunSettings {
+  strategy: { name: string; parameters: Record<string, unknown> };
+  /** Passed to the devices as they are: learning rate, epochs, batch size ... */
+  hyperparameters: Record<string, string | number | boolean>;
+  selection: Selection;
+  rounds: number;
+  quorum: number;
+  capacity: number;
+  deadlineMs: number;
+  /** How long a round waits for enough devices. */
+  pendingMs: number;
+  /** A device that was not heard of for so long is not invited. */
+  presenceMs: number;
+  maxFailedRounds: number;
+  seed: number;
+  evaluate?: EvaluateSettings | undefined;
+}
+
+/** The state that a run is in after a train round ended, or undefined if it goes on. */
+export function runEnd(
+  run: { completedRounds: number; failedInARow: number; endAt: Date | null; settings: RunSettings },
+  now: Date,
+): { state: 'completed' | 'failed'; reason: string } | undefined {
+  if (run.completedRounds >= run.settings.rounds) return { state: 'completed', reason: 'rounds_done' };
+  if (run.endAt && run.endAt <= now) return { state: 'completed', reason: 'end_at' };
+  if (run.failedInARow >= run.settings.maxFailedRounds)
+    return { state: 'failed', reason: 'max_failed_rounds' };
+  return undefined;
+}

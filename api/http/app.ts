@@ -1,0 +1,30 @@
+import { randomUUID } from 'node:crypto';
+import { OpenAPIHono } from '@hono/zod-openapi';
+import type { Deps } from '../deps.ts';
+import { FedEdgeError } from '../domain/errors.ts';
+import { authenticate } from '../services/authentication.ts';
+import type { AppEnv } from './context.ts';
+import { renderError, renderProblem } from './problems.ts';
+
+/** The whole HTTP API. Stateless: any number of replicas may serve the same database and blobs. */
+export function createApp(deps: Deps): OpenAPIHono<AppEnv> {
+  const app = new OpenAPIHono<AppEnv>();
+  app.use(async (c, next) => {
+    const requestId = randomUUID();
+    const started = performance.now();
+    c.set('requestId', requestId);
+    c.set('log', deps.log.child({ requestId }));
+    c.set('authenticate', (authorization, policy) => authenticate(deps, authorization, policy));
+    await next();
+    c.header('x-request-id', requestId);
+    c.var.log.info({
+      method: c.req.method,
+      path: c.req.path,
+      status: c.res.status,
+      ms: Math.round(performance.now() - started),
+    });
+  });
+  app.onError(renderError);
+  app.notFound((c) => renderProblem(new FedEdgeError('not_found'), c));
+  return app;
+}

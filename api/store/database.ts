@@ -1,0 +1,53 @@
+import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js';
+import postgres from 'postgres';
+import * as schema from './schema.ts';
+
+export type Schema = typeof schema;
+/** A pool or a transaction: every query takes either as its first argument. */
+export type Queryable = Pick<
+  PostgresJsDatabase<Schema>,
+  'select' | 'selectDistinct' | 'insert' | 'update' | 'delete' | 'execute'
+>;
+
+export interface Connection {
+  host: string;
+  port: number;
+  user: string;
+  password: string;
+  database: string;
+}
+
+export interface Database {
+  /** For queries outside of a transaction. */
+  pool: PostgresJsDatabase<Schema>;
+  /** Runs `work` in one READ COMMITTED transaction; it commits when `work` resolves. */
+  transaction<T>(work: (tx: Queryable) => Promise<T>): Promise<T>;
+  /** Calls `wake` with each notification's payload, and with '' after every (re)connect, when some may have been missed. */
+  listen(channel: string, wake: (payload: string) => void): Promise<void>;
+  /** The driver itself, for migrations and session locks. */
+  client: postgres.Sql;
+  close(): Promise<void>;
+}
+
+/** Opens a pool on a PostgreSQL (15 or newer) by URL or, for the embedded one, by its socket. */
+export function openDatabase(target: string | Connection, options: { connections: number }): Database {
+  const settings = {
+    max: options.connections,
+    idle_timeout: 0,
+    connect_timeout: 10,
+    onnotice: () => undefined,
+    connection: { application_name: 'fededge', TimeZone: 'UTC' },
+  };
+  const client =
+    typeof target === 'string' ? postgres(target, settings) : postgres({ ...target, ...settings });
+  const pool = drizzle(client, { schema });
+  return {
+    pool,
+    transaction: (work) => pool.transaction((tx) => work(tx)),
+    async listen(channel, wake) {
+      await client.listen(channel, wake, () => wake(''));
+    },
+    client,
+    close: () => client.end({ timeout: 5 }),
+  };
+}
