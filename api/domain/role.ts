@@ -5,8 +5,11 @@
 export const roles = ['viewer', 'operator', 'releaser'] as const;
 export type Role = (typeof roles)[number];
 
-/** What an operation demands: anybody, a device (active or pending), or an operator of at least that role. */
-export type Policy = 'public' | 'device' | Role;
+/**
+ * What an operation demands: anybody, a device (active or pending), an operator of at least that role, or a `member`:
+ * any authenticated principal of the federation, device or operator (models and their weights are read by both).
+ */
+export type Policy = 'public' | 'device' | 'member' | Role;
 
 const grants: Record<Role, readonly Role[]> = {
   viewer: ['viewer'],

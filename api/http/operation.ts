@@ -72,6 +72,7 @@ export function jsonBody<S extends z.ZodType>(schema: S) {
 
 function securityOf(policy: Policy): Record<string, string[]>[] {
   if (policy === 'public') return [];
+  if (policy === 'member') return [{ deviceToken: [] }, { operatorKey: [] }];
   return policy === 'device' ? [{ deviceToken: [] }] : [{ operatorKey: [] }];
 }
 
