@@ -1,0 +1,106 @@
+/**
+ * Write-once bytes under a key like `update/<uuid>`. What is written streams through in chunks; a store holds a
+ * few megabytes a writer, whatever the blob's size. Faults are the errors below, all with their cause.
+ */
+export interface BlobStore {
+  /**
+   * Opens a blob to write; nothing is visible under the key until `commit()` has made it durable. `bytes` is the
+   * expected size, a hint: large blobs choose their parts by it.
+   */
+  create(key: string, options?: { bytes?: number }): Promise<BlobWriter>;
+  /**
+   * The bytes [start, end) (cut to the blob's size; the whole without a range) in chunks of at most 1 MiB. A chunk
+   * is valid until the next one is asked for: its memory is used again. Throws BlobMissingError.
+   */
+  read(key: string, range?: BlobRange): AsyncIterable<Uint8Array>;
+  /** The size in bytes, undefined when there is no such blob. */
+  size(key: string): Promise<number | undefined>;
+  /** Idempotent. A power loss may undo it: who deletes for good compares `list` with what is referred to. */
+  delete(key: string): Promise<void>;
+  /** The committed blobs whose keys begin with `prefix`, in no promised order. */
+  list(prefix: string): AsyncIterable<{ key: string; bytes: number; modifiedAt: Date }>;
+  /** Deletes unfinished writes that were begun, or last added to, before `before`; returns how many. */
+  sweepTemporary(before: Date): Promise<number>;
+  /** Throws BlobUnavailableError when the store cannot be used now. */
+  check(): Promise<void>;
+}
+
+/** One write. Call its methods one at a time, each after the one before has resolved. */
+export interface BlobWriter {
+  /** The caller may use the chunk's memory again when this resolves; the bytes may still be under way. */
+  write(chunk: Uint8Array): Promise<void>;
+  /** Resolves when the blob is durable and visible. Throws BlobExistsError when the key was taken. */
+  commit(): Promise<void>;
+  /** Drops the write; nothing happens after a commit or a second time. */
+  abort(): Promise<void>;
+  /** Bytes taken so far. */
+  readonly bytes: number;
+}
+
+export interface BlobRange {
+  start: number;
+  end: number;
+}
+
+/** Called at named points of a write, so that fault tests can stop the process there. */
+export type Failpoint = (name: string) => Promise<void> | void;
+
+/** There is no blob under this key. */
+export class BlobMissingError extends Error {
+  readonly code = 'blob_missing';
+  readonly key: string;
+
+  constructor(key: string) {
+    super(`There is no blob ${key}`);
+    this.name = 'BlobMissingError';
+    this.key = key;
+  }
+}
+
+/** The key holds another writer's blob already, which stays as it is. */
+export class BlobExistsError extends Error {
+  readonly code = 'blob_exists';
+  readonly key: string;
+
+  constructor(key: string, options?: ErrorOptions) {
+    super(`There is a blob ${key} already`, options);
+    this.name = 'BlobExistsError';
+    this.key = key;
+  }
+}
+
+/** The store failed (outage, disk full, no permission): nothing is known about the blob. Worth a retry. */
+export class BlobUnavailableError extends Error {
+  readonly code = 'blob_store_unavailable';
+
+  constructor(what: string, options?: ErrorOptions) {
+    super(`The blob store failed: ${what}`, options);
+    this.name = 'BlobUnavailableError';
+  }
+}
+
+/** Largest chunk that `read` yields. */
+export const maxChunkBytes = 1 << 20;
+
+const segment = '[A-Za-z0-9_-][A-Za-z0-9._-]*';
+const keyPattern = new RegExp(`^${segment}(/${segment})*$`);
+const prefixPattern = new RegExp(`^(${segment}/)*(${segment})?$`);
+const maxKeyLength = 256;
+
+/** Guards a store: keys come from our own code, and none may name anything outside of it. Throws TypeError. */
+export function assertKey(key: string): void {
+  if (key.length <= maxKeyLength && keyPattern.test(key)) return;
+  throw new TypeError(`Not a blob key: ${JSON.stringify(key.slice(0, maxKeyLength))}`);
+}
+
+/** As `assertKey`, for the beginning of keys. */
+export function assertPrefix(prefix: string): void {
+  if (prefix.length <= maxKeyLength && prefixPattern.test(prefix)) return;
+  throw new TypeError(`Not a prefix of blob keys: ${JSON.stringify(prefix.slice(0, maxKeyLength))}`);
+}
+
+/** Throws TypeError for a range that no blob can have. */
+export function assertRange({ start, end }: BlobRange): void {
+  if (Number.isSafeInteger(start) && Number.isSafeInteger(end) && start >= 0 && end >= start) return;
+  throw new TypeError(`Not a range of bytes: [${start}, ${end})`);
+}

@@ -1,0 +1,130 @@
+import { randomUUID } from 'node:crypto';
+import { open, readdir, rm, rmdir, stat, unlink } from 'node:fs/promises';
+import { dirname, join, relative, sep } from 'node:path';
+import {
+  assertKey,
+  assertPrefix,
+  assertRange,
+  BlobMissingError,
+  type BlobRange,
+  type BlobStore,
+  type Failpoint,
+} from './blob-store.ts';
+import { asOutage, isMissing, outages } from './file-outages.ts';
+import { readChunks } from './file-reader.ts';
+import { createFileWriter } from './file-writer.ts';
+import { createFolders } from './folders.ts';
+
+/**
+ * Blobs as files below `dir` (made if missing); unfinished ones in `dir/.tmp`. Several processes of one host may
+ * use one folder. Failpoints: `blob.after_temp_write` (all bytes handed to the system), `blob.after_fsync`
+ * (durable, not yet visible).
+ */
+export function createFileBlobs(options: { dir: string; failpoint?: Failpoint }): BlobStore {
+  const { dir, failpoint = () => {} } = options;
+  const folders = createFolders();
+  const temporary = join(dir, '.tmp');
+  const pathOf = (key: string) => {
+    assertKey(key);
+    return join(dir, key);
+  };
+  return {
+    create: (key) => outages(() => createFileWriter({ folders, temporary, failpoint }, key, pathOf(key))),
+    read: (key, range) => readFileBlob(key, pathOf(key), range),
+    size: (key) => outages(() => sizeOf(pathOf(key))),
+    delete: (key) => outages(() => deleteFile(dir, pathOf(key), folders.forget)),
+    list: (prefix) => listFiles(dir, prefix),
+    sweepTemporary: (before) => outages(() => sweep(temporary, before)),
+    check: () => outages(() => probe(temporary, folders.prepare)),
+  };
+}
+
+async function* readFileBlob(key: string, path: string, range?: BlobRange): AsyncGenerator<Uint8Array> {
+  if (range) assertRange(range);
+  try {
+    yield* readChunks(path, range);
+  } catch (error) {
+    if (isMissing(error)) throw new BlobMissingError(key);
+    throw asOutage(error);
+  }
+}
+
+async function sizeOf(path: string): Promise<number | undefined> {
+  try {
+    const stats = await stat(path);
+    return stats.isFile() ? stats.size : undefined;
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
+  }
+}
+
+async function deleteFile(dir: string, path: string, forget: (folder: string) => void): Promise<void> {
+  await rm(path, { force: true });
+  // `checkpoint/<round>` folders would pile up; one that is in use is not empty, or is made again by its writer.
+  for (let folder = dirname(path); dirname(folder) !== dir && folder !== dir; folder = dirname(folder)) {
+    forget(folder);
+    const removed = await rmdir(folder).then(
+      () => true,
+      () => false,
+    );
+    if (!removed) return;
+  }
+}
+
+async function* listFiles(dir: string, prefix: string) {
+  assertPrefix(prefix);
+  const start = join(dir, prefix.slice(0, prefix.lastIndexOf('/') + 1));
+  try {
+    for await (const path of walk(start)) {
+      const key = relative(dir, path).split(sep).join('/');
+      if (!key.startsWith(prefix)) continue;
+      const stats = await stat(path).catch(() => undefined);
+      if (stats) yield { key, bytes: stats.size, modifiedAt: stats.mtime };
+    }
+  } catch (error) {
+    throw asOutage(error);
+  }
+}
+
+/** Files below `folder`, whose parts may vanish meanwhile; hidden folders are not blobs'. */
+async function* walk(folder: string): AsyncGenerator<string> {
+  const entries = await readdir(folder, { withFileTypes: true }).catch((error) => {
+    if (isMissing(error)) return [];
+    throw error;
+  });
+  for (const entry of entries) {
+    const path = join(folder, entry.name);
+    if (entry.isFile()) yield path;
+    else if (entry.isDirectory() && !entry.name.startsWith('.')) yield* walk(path);
+  }
+}
+
+async function sweep(temporary: string, before: Date): Promise<number> {
+  const names = await readdir(temporary).catch((error) => {
+    if (isMissing(error)) return [];
+    throw error;
+  });
+  let removed = 0;
+  for (const name of names) {
+    const path = join(temporary, name);
+    const stats = await stat(path).catch(() => undefined);
+    if (!stats || stats.mtime >= before) continue;
+    await rm(path, { force: true });
+    removed += 1;
+  }
+  return removed;
+}
+
+async function probe(temporary: string, prepare: (folder: string) => Promise<void>): Promise<void> {
+  await prepare(temporary);
+  const path = join(temporary, `probe-${randomUUID()}`);
+  const handle = await open(path, 'wx');
+  try {
+    await handle.write('probe');
+    await handle.datasync();
+  } finally {
+    await handle.close();
+    await unlink(path);
+  }
+}

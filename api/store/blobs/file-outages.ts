@@ -1,0 +1,24 @@
+import { BlobUnavailableError } from './blob-store.ts';
+
+/** Runs an operation of the file system; what it throws besides our own errors is an outage. */
+export async function outages<T>(operation: () => Promise<T>): Promise<T> {
+  try {
+    return await operation();
+  } catch (error) {
+    throw asOutage(error);
+  }
+}
+
+/** System errors carry a `syscall`; anything else (our own errors, a failpoint's) passes as it is. */
+export function asOutage(error: unknown): unknown {
+  const isSystemError = error instanceof Error && 'syscall' in error;
+  return isSystemError ? new BlobUnavailableError(error.message, { cause: error }) : error;
+}
+
+export function isMissing(error: unknown): boolean {
+  return hasCode(error, 'ENOENT', 'ENOTDIR', 'EISDIR');
+}
+
+export function hasCode(error: unknown, ...codes: string[]): boolean {
+  return codes.includes((error as NodeJS.ErrnoException).code ?? '');
+}

@@ -1,0 +1,161 @@
+import { randomUUID } from 'node:crypto';
+import { access, type FileHandle, link, open, rename, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { BlobExistsError, type BlobWriter, type Failpoint } from './blob-store.ts';
+import { returnBuffer, takeBuffer } from './chunk-buffers.ts';
+import { hasCode, outages } from './file-outages.ts';
+import type { Folders } from './folders.ts';
+
+interface Context {
+  folders: Folders;
+  temporary: string;
+  failpoint: Failpoint;
+}
+
+/** Writes the blob `key` to a temporary file that `commit` publishes as `path`. */
+export async function createFileWriter(context: Context, key: string, path: string): Promise<BlobWriter> {
+  await context.folders.prepare(context.temporary);
+  const draft = join(context.temporary, randomUUID());
+  const handle = await open(draft, 'wx');
+  const file = gatherInto(handle);
+  let isOpen = true;
+
+  async function end(): Promise<void> {
+    isOpen = false;
+    await file.settle();
+    await handle.close();
+  }
+
+  async function persist(): Promise<void> {
+    try {
+      await file.flush();
+      await context.failpoint('blob.after_temp_write');
+      await handle.datasync();
+      await context.failpoint('blob.after_fsync');
+    } finally {
+      await end();
+    }
+  }
+
+  return {
+    get bytes() {
+      return file.bytes();
+    },
+    async write(chunk) {
+      if (!isOpen) throw new TypeError(`The blob ${key} is not open for writing`);
+      await outages(() => file.add(chunk));
+    },
+    async commit() {
+      if (!isOpen) throw new TypeError(`The blob ${key} is not open for writing`);
+      try {
+        await outages(persist);
+        await outages(() => publish(context.folders, draft, path, key));
+      } finally {
+        await rm(draft, { force: true }).catch(() => {});
+      }
+    },
+    async abort() {
+      if (!isOpen) return;
+      await end();
+      await rm(draft, { force: true }).catch(() => {});
+    },
+  };
+}
+
+/** Gathers chunks to full buffers; while one is being written, the next fills. */
+function gatherInto(handle: FileHandle) {
+  let buffer: Uint8Array<ArrayBuffer> | undefined;
+  let filled = 0;
+  let handedOver = 0;
+  let underWay: Promise<void> = Promise.resolve();
+
+  async function handOver(): Promise<void> {
+    if (!buffer) return;
+    await underWay;
+    underWay = writeAll(handle, buffer, filled, handedOver);
+    // A failure surfaces at the next hand-over, flush or settle.
+    underWay.catch(() => {});
+    handedOver += filled;
+    buffer = undefined;
+    filled = 0;
+  }
+
+  return {
+    bytes: () => handedOver + filled,
+    async add(chunk: Uint8Array): Promise<void> {
+      for (let taken = 0; taken < chunk.byteLength; ) {
+        buffer ??= takeBuffer();
+        const part = chunk.subarray(taken, taken + buffer.byteLength - filled);
+        buffer.set(part, filled);
+        filled += part.byteLength;
+        taken += part.byteLength;
+        if (filled === buffer.byteLength) await handOver();
+      }
+    },
+    async flush(): Promise<void> {
+      await handOver();
+      await underWay;
+    },
+    /** Waits for what is under way, whatever became of it, and gives the memory back. */
+    async settle(): Promise<void> {
+      await underWay.catch(() => {});
+      if (buffer) returnBuffer(buffer);
+      buffer = undefined;
+    },
+  };
+}
+
+async function writeAll(
+  handle: FileHandle,
+  buffer: Uint8Array<ArrayBuffer>,
+  length: number,
+  position: number,
+) {
+  try {
+    for (let written = 0; written < length; ) {
+      const rest = length - written;
+      const { bytesWritten } = await handle.write(buffer, written, rest, position + written);
+      written += bytesWritten;
+    }
+  } finally {
+    returnBuffer(buffer);
+  }
+}
+
+async function publish(folders: Folders, draft: string, path: string, key: string): Promise<void> {
+  const folder = dirname(path);
+  for (let attempt = 1; ; attempt += 1) {
+    await folders.prepare(folder);
+    try {
+      await linkExclusively(draft, path);
+      break;
+    } catch (error) {
+      if (hasCode(error, 'EEXIST')) throw new BlobExistsError(key, { cause: error });
+      // The folder was empty for a moment and a deletion took it away.
+      if (!hasCode(error, 'ENOENT') || attempt === 3) throw error;
+      folders.forget(folder);
+    }
+  }
+  try {
+    await folders.sync(folder);
+  } catch (error) {
+    await rm(path, { force: true }).catch(() => {});
+    throw error;
+  }
+}
+
+/** A hard link is refused when the name is taken, which a rename is not. */
+async function linkExclusively(draft: string, path: string): Promise<void> {
+  try {
+    await link(draft, path);
+  } catch (error) {
+    if (!hasCode(error, 'EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS')) throw error;
+    // No hard links on this file system. Keys are unique, so the gap between look and rename harms nobody.
+    const taken = await access(path).then(
+      () => true,
+      () => false,
+    );
+    if (taken) throw Object.assign(new Error(`${path} exists`, { cause: error }), { code: 'EEXIST' });
+    await rename(draft, path);
+  }
+}

@@ -1,0 +1,102 @@
+import {
+  assertRange,
+  BlobMissingError,
+  type BlobRange,
+  BlobUnavailableError,
+  maxChunkBytes,
+} from './blob-store.ts';
+import { type S3Request, type SendS3, s3Error, textOf } from './s3-requests.ts';
+
+const maxResumes = 5;
+
+interface Names {
+  key: string;
+  objectKey: string;
+}
+
+/** The object's bytes; a download that breaks off or stalls is resumed where it stopped, on the same object. */
+export async function* readS3Object(
+  send: SendS3,
+  names: Names,
+  stallMs: number,
+  range?: BlobRange,
+): AsyncGenerator<Uint8Array> {
+  if (range) assertRange(range);
+  let position = range?.start ?? 0;
+  let tag: string | undefined;
+  for (let breaks = 0; ; breaks += 1) {
+    const stall = createStall(stallMs);
+    try {
+      const opened = await openObject(send, names, { position, end: range?.end, tag, signal: stall.signal });
+      if (!opened) return;
+      tag = opened.tag;
+      stall.watch();
+      for await (const chunk of opened.body) {
+        // The consumer's time is not the network's.
+        stall.pause();
+        position += chunk.byteLength;
+        breaks = 0;
+        yield* cut(chunk);
+        stall.watch();
+      }
+      return;
+    } catch (error) {
+      if (error instanceof BlobMissingError || error instanceof BlobUnavailableError) throw error;
+      if (breaks < maxResumes) continue;
+      throw new BlobUnavailableError(`GET ${names.objectKey}: ${(error as Error).message}`, { cause: error });
+    } finally {
+      stall.pause();
+    }
+  }
+}
+
+interface Opening {
+  position: number;
+  end: number | undefined;
+  /** The entity tag that an earlier part of the download had. */
+  tag: string | undefined;
+  signal: AbortSignal;
+}
+
+/** Undefined when nothing is left to read. */
+async function openObject(send: SendS3, { key, objectKey }: Names, { position, end, tag, signal }: Opening) {
+  const isEmpty = end !== undefined && position >= end;
+  const isPart = !isEmpty && (position > 0 || end !== undefined);
+  const headers: Record<string, string> = {};
+  if (isPart) headers.range = `bytes=${position}-${end === undefined ? '' : end - 1}`;
+  if (tag) headers['if-match'] = tag;
+  const request: S3Request = { method: isEmpty ? 'HEAD' : 'GET', key: objectKey, headers, signal };
+  const response = await send(request);
+  if (response.status === 416) {
+    await response.body?.cancel();
+    return undefined;
+  }
+  if (response.status === 404) {
+    const code = textOf(await response.clone().text(), 'Code') ?? 'NoSuchKey';
+    if (code === 'NoSuchKey') throw new BlobMissingError(key);
+  }
+  if (!response.ok || (isPart && response.status !== 206)) throw await s3Error(request, response);
+  if (isEmpty || !response.body) return undefined;
+  return { body: response.body as AsyncIterable<Uint8Array>, tag: response.headers.get('etag') ?? undefined };
+}
+
+function* cut(chunk: Uint8Array): Generator<Uint8Array> {
+  for (let start = 0; start < chunk.byteLength; start += maxChunkBytes) {
+    yield chunk.subarray(start, start + maxChunkBytes);
+  }
+}
+
+/** Aborts a download that brings nothing for `stallMs` while it is watched. */
+function createStall(stallMs: number) {
+  const controller = new AbortController();
+  let timer: NodeJS.Timeout | undefined;
+  const pause = () => clearTimeout(timer);
+  return {
+    signal: controller.signal,
+    pause,
+    watch() {
+      pause();
+      timer = setTimeout(() => controller.abort(new Error(`nothing came for ${stallMs} ms`)), stallMs);
+    },
+  };
+}
