@@ -64,6 +64,7 @@ export function commonProblems(policy: Policy, request: RouteConfig['request']):
   const codes: ProblemCode[] = ['internal', 'unavailable', 'shutting_down', 'invalid_request'];
   if (policy !== 'public') codes.push('unauthorized', 'token_expired', 'forbidden');
   if (request?.params) codes.push('not_found');
+  if (request?.query instanceof z.ZodObject && 'cursor' in request.query.shape) codes.push('invalid_cursor');
   if (request?.body) codes.push('length_required', 'too_large', 'unsupported_media_type');
   return codes;
 }
