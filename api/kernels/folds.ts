@@ -1,0 +1,157 @@
+import { Worker } from 'node:worker_threads';
+import type { Range } from '../domain/strategies/strategy.ts';
+import { type Call, createFoldChannel } from './fold-channel.ts';
+import { type BufferPool, createBufferPool, gatherChunks } from './fold-chunks.ts';
+import type { FilledBuffer, FoldCommand } from './fold-messages.ts';
+import type { Segment } from './segments.ts';
+
+export type { Segment };
+
+/** Inputs of a call that the thread has not answered yet: 4 MiB, and for finish() as much of outputs. */
+const MAX_IN_FLIGHT = 4;
+
+/**
+ * A worker thread that folds updates, so that the main thread's event loop stays free. Several folds live there at once
+ * and their calls interleave chunk by chunk; a fold takes one call at a time (`fold_busy`).
+ *
+ * A fold's memory is its strategy's f64 vectors, O(model). They lie in the thread's WebAssembly memory of at most 4 GiB,
+ * which never shrinks: what a released fold held is used by the next.
+ *
+ * Every call may throw FoldThreadError (the thread died: all its folds are gone, the next begin() starts a new one) and,
+ * but for begin() and release(), FoldLostError (begin the fold again, restore it from its checkpoint).
+ */
+export interface FoldThread {
+  /**
+   * Starts a fold under an id. Throws FoldRequestError: `unknown_strategy`, `bad_parameters`, `bad_range`,
+   * `fold_exists`, `out_of_memory`.
+   */
+  begin(fold: string, options: { strategy: string; parameters: unknown; range: Range }): Promise<void>;
+  /**
+   * Fills a fresh fold from a checkpoint (the bytes that save() gave). Throws FoldRequestError `bad_checkpoint`; the fold
+   * is then lost.
+   */
+  restore(fold: string, chunks: AsyncIterable<Uint8Array>): Promise<void>;
+  /**
+   * Streams one update's file through SHA-256 and into the accumulator. Returns the digest that the bytes really had (hex)
+   * and their count. The caller compares both with what was recorded: if they differ (a corrupt or truncated file) the
+   * accumulator is spoiled, and the fold must be released and begun again.
+   *
+   * Segments may stand in any order; they must cover the fold's range exactly once. Throws FoldRequestError
+   * `bad_segments` or `bad_weight` before anything is folded. If `chunks` throws, the fold is lost.
+   */
+  add(fold: string, update: FoldUpdate): Promise<{ sha256: string; bytes: number }>;
+  /** The accumulator as one self-describing blob (a tensor file: scalars + f64 vectors) for a checkpoint. */
+  save(fold: string): AsyncIterable<Uint8Array>;
+  /**
+   * The next model's data (F32, flattened order), chunk by chunk from the base model's data over the fold's range. Throws
+   * NonFiniteError, or FoldRequestError `bad_base`, possibly after some chunks: they count only once the iteration has
+   * ended. The fold is unchanged and may be finished again.
+   */
+  finish(fold: string, base: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array>;
+  /** Gives a fold's memory to the next one. A call that is under way on it fails; an unknown fold is fine. */
+  release(fold: string): Promise<void>;
+  /** Ends the thread. Calls that are under way fail with FoldThreadError, as does every later begin(). */
+  close(): Promise<void>;
+}
+
+export interface FoldUpdate {
+  /** Finite, >= 0; what the strategy's `weigh` gave. */
+  weight: number;
+  segments: readonly Segment[];
+  /** The whole file. A chunk is copied before the next one is asked for. */
+  chunks: AsyncIterable<Uint8Array>;
+}
+
+/** The thread starts with the first begin(). */
+export function createFoldThread(startWorker: () => Worker = startFoldWorker): FoldThread {
+  const channel = createFoldChannel(startWorker);
+  const pool = createBufferPool();
+
+  async function ask(fold: string, command: FoldCommand): Promise<void> {
+    await channel.call(fold, command).reply();
+  }
+
+  async function feed(
+    fold: string,
+    command: FoldCommand,
+    chunks: AsyncIterable<Uint8Array>,
+  ): Promise<unknown> {
+    const call = channel.call(fold, command);
+    const answer = await exchange(call, gatherChunks(chunks, pool), pool).next();
+    return answer.value;
+  }
+
+  return {
+    async begin(fold, options) {
+      channel.start();
+      await ask(fold, { kind: 'begin', ...options });
+    },
+    async restore(fold, chunks) {
+      await feed(fold, { kind: 'restore' }, chunks);
+    },
+    async add(fold, { weight, segments, chunks }) {
+      const result = await feed(fold, { kind: 'add', weight, segments }, chunks);
+      return result as { sha256: string; bytes: number };
+    },
+    async *save(fold) {
+      yield* outputsOf(channel.call(fold, { kind: 'save' }));
+    },
+    async *finish(fold, base) {
+      yield* exchange(channel.call(fold, { kind: 'finish' }), gatherChunks(base, pool), pool);
+    },
+    async release(fold) {
+      if (channel.running()) await ask(fold, { kind: 'release' });
+    },
+    close: () => channel.close(),
+  };
+}
+
+function startFoldWorker(): Worker {
+  return new Worker(new URL('./fold-thread.ts', import.meta.url), { name: 'fededge-fold' });
+}
+
+/** Sends the inputs, a few ahead of their answers, and gives the outputs in order; returns the call's answer. */
+async function* exchange(
+  call: Call,
+  inputs: AsyncIterable<FilledBuffer>,
+  pool: BufferPool,
+): AsyncGenerator<Uint8Array, unknown> {
+  let inFlight = 0;
+  try {
+    for await (const input of inputs) {
+      if (inFlight === MAX_IN_FLIGHT) {
+        const reply = await call.reply();
+        inFlight -= 1;
+        if (reply.type === 'stepped' && reply.buffer) pool.give(reply.buffer);
+        if (reply.type === 'stepped' && reply.output) yield reply.output;
+      }
+      call.step(input);
+      inFlight += 1;
+    }
+    call.end();
+    for (;;) {
+      const reply = await call.reply();
+      if (reply.type === 'done') return reply.value;
+      if (reply.buffer) pool.give(reply.buffer);
+      if (reply.output) yield reply.output;
+    }
+  } finally {
+    call.abort();
+  }
+}
+
+/** Asks for outputs until there are no more. */
+async function* outputsOf(call: Call): AsyncGenerator<Uint8Array, void> {
+  try {
+    for (;;) {
+      call.step();
+      const reply = await call.reply();
+      if (reply.type === 'done' || !reply.output) break;
+      yield reply.output;
+    }
+    call.end();
+    await call.reply();
+  } finally {
+    call.abort();
+  }
+}
