@@ -1,8 +1,10 @@
 import type { Logger } from 'pino';
 import type { Config } from './config.ts';
 import type { Clock } from './domain/clock.ts';
+import type { Scanner } from './kernels/scanners.ts';
 import type { BlobStore } from './store/blobs/blob-store.ts';
 import type { Database } from './store/database.ts';
+import type { Listener } from './store/listener.ts';
 
 /** What every service gets first. A plain object: tests put in what they need. */
 export interface Deps {
@@ -10,10 +12,16 @@ export interface Deps {
   /** The API's own URL: the audience of proofs and assertions, the issuer of tokens. */
   publicUrl: string;
   db: Database;
+  /** Wakes what waits in this process for a change that any process has made. */
+  listener: Listener;
   blobs: BlobStore;
   clock: Clock;
   keys: TokenKeys;
   log: Logger;
+  /** Looks at tensor values as they arrive (this thread's kernels). */
+  createScanner(): Scanner;
+  /** Aborted when the process begins to shut down: polls and streams end. */
+  stopping: AbortSignal;
   /** Named points that fault tests stop the process at. */
   failpoint(name: string): Promise<void>;
 }

@@ -1,0 +1,41 @@
+import type { Channel } from '../store/channels.ts';
+import type { Listener } from '../store/listener.ts';
+
+/** Waits for a channel. A wake-up that comes while nobody waits is kept for the next wait. */
+export interface Waker {
+  /** Resolves at a wake-up, after `ms`, or when the signal is aborted, whichever is first. */
+  wait(ms: number): Promise<void>;
+  stop(): void;
+}
+
+export function createWaker(listener: Listener, channel: Channel, signal: AbortSignal): Waker {
+  let woken = false;
+  let resume: (() => void) | undefined;
+  const wake = () => {
+    woken = true;
+    resume?.();
+  };
+  const unsubscribe = listener.subscribe(channel, wake);
+  signal.addEventListener('abort', wake);
+  return {
+    async wait(ms) {
+      if (!woken && !signal.aborted) await pause(ms, (wakeUp) => (resume = wakeUp));
+      resume = undefined;
+      woken = false;
+    },
+    stop() {
+      unsubscribe();
+      signal.removeEventListener('abort', wake);
+    },
+  };
+}
+
+function pause(ms: number, expose: (wakeUp: () => void) => void): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    expose(() => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
+}
