@@ -415,12 +415,16 @@ export const idempotencyKeys = pgTable(
     principal: text('principal').notNull(),
     key: text('key').notNull(),
     requestHash: text('request_hash').notNull(),
-    status: integer('status'),
-    body: jsonb('body'),
-    createdAt: instant('created_at').notNull(),
+    /** Names the request that works under the key now. Another one takes it over when this one has died. */
+    claim: uuid('claim').notNull(),
+    claimedAt: instant('claimed_at').notNull(),
+    /** Set in the transaction that the request's effect committed with. */
+    effectAt: instant('effect_at'),
+    /** The first answer, encrypted with a key that only the caller's credentials give. */
+    answer: text('answer'),
   },
   (t) => [
     primaryKey({ columns: [t.federationId, t.principal, t.key] }),
-    index('idempotency_age').on(t.createdAt),
+    index('idempotency_age').on(t.claimedAt),
   ],
 );

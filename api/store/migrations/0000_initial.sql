@@ -102,9 +102,10 @@ CREATE TABLE "idempotency_keys" (
 	"principal" text NOT NULL,
 	"key" text NOT NULL,
 	"request_hash" text NOT NULL,
-	"status" integer,
-	"body" jsonb,
-	"created_at" timestamp (3) with time zone NOT NULL,
+	"claim" uuid NOT NULL,
+	"claimed_at" timestamp (3) with time zone NOT NULL,
+	"effect_at" timestamp (3) with time zone,
+	"answer" text,
 	CONSTRAINT "idempotency_keys_federation_id_principal_key_pk" PRIMARY KEY("federation_id","principal","key")
 );
 --> statement-breakpoint
@@ -274,7 +275,7 @@ CREATE UNIQUE INDEX "enrollment_tokens_secret" ON "enrollment_tokens" USING btre
 CREATE INDEX "evaluations_round" ON "evaluations" USING btree ("round_id");--> statement-breakpoint
 CREATE UNIQUE INDEX "events_position" ON "events" USING btree ("position");--> statement-breakpoint
 CREATE INDEX "events_unnumbered" ON "events" USING btree ("id") WHERE "events"."position" is null;--> statement-breakpoint
-CREATE INDEX "idempotency_age" ON "idempotency_keys" USING btree ("created_at");--> statement-breakpoint
+CREATE INDEX "idempotency_age" ON "idempotency_keys" USING btree ("claimed_at");--> statement-breakpoint
 CREATE UNIQUE INDEX "model_versions_round" ON "model_versions" USING btree ("round_id");--> statement-breakpoint
 CREATE INDEX "model_versions_unscored" ON "model_versions" USING btree ("created_at") WHERE "model_versions"."score" is null;--> statement-breakpoint
 CREATE UNIQUE INDEX "models_name" ON "models" USING btree ("federation_id","name");--> statement-breakpoint
