@@ -29,10 +29,11 @@ export function createFileBlobs(options: { dir: string; failpoint?: Failpoint })
     return join(dir, key);
   };
   return {
-    create: (key) => outages(() => createFileWriter({ folders, temporary, failpoint }, key, pathOf(key))),
+    create: (key) =>
+      outages(async () => createFileWriter({ folders, temporary, failpoint }, key, pathOf(key))),
     read: (key, range) => readFileBlob(key, pathOf(key), range),
-    size: (key) => outages(() => sizeOf(pathOf(key))),
-    delete: (key) => outages(() => deleteFile(dir, pathOf(key), folders.forget)),
+    size: (key) => outages(async () => sizeOf(pathOf(key))),
+    delete: (key) => outages(async () => deleteFile(dir, pathOf(key), folders.forget)),
     list: (prefix) => listFiles(dir, prefix),
     sweepTemporary: (before) => outages(() => sweep(temporary, before)),
     check: () => outages(() => probe(temporary, folders.prepare)),

@@ -31,12 +31,12 @@ export function createS3Blobs(options: S3Options & { partBytes?: number; failpoi
     create: async (key, expected) =>
       createS3Writer(send, { key, objectKey: objectKey(key) }, { partBytes, failpoint }, expected?.bytes),
     read: (key, range) => readS3Object(send, { key, objectKey: objectKey(key) }, stallMs, range),
-    size: (key) => sizeOf(send, objectKey(key)),
-    delete: (key) => deleteObject(send, objectKey(key)),
+    size: async (key) => sizeOf(send, objectKey(key)),
+    delete: async (key) => deleteObject(send, objectKey(key)),
     list: (keys) => listObjects(send, prefix, keys),
     sweepTemporary: (before) => sweepUploads(send, prefix, before),
     check: async () => {
-      await getXml(send, { method: 'GET', query: { 'list-type': '2', 'max-keys': '1', prefix } });
+      await getXml(send, { method: 'GET', query: { 'list-type': '2', 'max-keys': '0', prefix } });
     },
   };
 }

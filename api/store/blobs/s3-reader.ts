@@ -22,6 +22,7 @@ export async function* readS3Object(
   range?: BlobRange,
 ): AsyncGenerator<Uint8Array> {
   if (range) assertRange(range);
+  const end = range?.end ?? Number.POSITIVE_INFINITY;
   let position = range?.start ?? 0;
   let tag: string | undefined;
   for (let breaks = 0; ; breaks += 1) {
@@ -34,9 +35,12 @@ export async function* readS3Object(
       for await (const chunk of opened.body) {
         // The consumer's time is not the network's.
         stall.pause();
-        position += chunk.byteLength;
         breaks = 0;
-        yield* cut(chunk);
+        // Some services answer more than they were asked for.
+        const wanted = chunk.subarray(0, end - position);
+        position += wanted.byteLength;
+        yield* cut(wanted);
+        if (position >= end) return;
         stall.watch();
       }
       return;

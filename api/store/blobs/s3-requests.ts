@@ -22,6 +22,8 @@ export interface S3Options {
   attempts?: number;
   /** The first retry waits a random part of this, each later one of twice as much, up to 5 s. */
   retryBaseMs?: number;
+  /** Sends the requests instead of the global one (a proxy, a resolver of host names). */
+  fetch?: (url: URL, init: RequestInit) => Promise<Response>;
 }
 
 export interface S3Request {
@@ -66,6 +68,7 @@ export function createS3Sender(options: S3Options): SendS3 {
 
 async function sendOnce(options: S3Options, cache: Map<string, ArrayBuffer>, request: S3Request) {
   const { region, accessKeyId, secretAccessKey, sessionToken, requestTimeoutMs = defaultTimeoutMs } = options;
+  const { fetch = globalThis.fetch } = options;
   const body = request.body ?? '';
   const signer = new AwsV4Signer({
     method: request.method,

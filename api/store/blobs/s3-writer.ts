@@ -10,6 +10,7 @@ export interface S3WriterOptions {
 
 const writerHeader = 'x-amz-meta-fededge-writer';
 const maxParts = 10_000;
+const maxUndecided = 5;
 const firstBufferBytes = 256 << 10;
 const ifNew = { 'if-none-match': '*' };
 
@@ -136,9 +137,8 @@ function createParts(target: Target) {
       await underWay.catch(() => {});
       if (uploadId === undefined) return;
       // What stays when this fails is found by sweepTemporary.
-      const response = await send({ method: 'DELETE', key: objectKey, query: { uploadId } }).catch(() => ({
-        response: undefined,
-      }));
+      const request: S3Request = { method: 'DELETE', key: objectKey, query: { uploadId } };
+      const response = await send(request).catch(() => undefined);
       await response?.body?.cancel();
     },
   };
@@ -181,7 +181,7 @@ async function settleConditional(target: Target, request: S3Request): Promise<vo
     const response = await target.send(request);
     const outcome = await readOutcome(response);
     if (outcome === 'done') return;
-    if (outcome === 'undecided' && attempt < 5) continue;
+    if (outcome === 'undecided' && attempt < maxUndecided) continue;
     // Ours already, when an earlier try had its effect and only the answer was lost.
     if (outcome !== 'refused' && (await isOurs(target))) return;
     if (outcome === 'exists') throw new BlobExistsError(target.key);
@@ -189,9 +189,9 @@ async function settleConditional(target: Target, request: S3Request): Promise<vo
   }
 }
 
-async function readOutcome({
-  response,
-}: S3Answer): Promise<'done' | 'exists' | 'gone' | 'undecided' | 'refused'> {
+type Outcome = 'done' | 'exists' | 'gone' | 'undecided' | 'refused';
+
+async function readOutcome(response: Response): Promise<Outcome> {
   if (response.status === 412) return 'exists';
   if (response.status === 409) return 'undecided';
   if (response.status === 404) return 'gone';

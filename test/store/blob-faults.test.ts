@@ -1,0 +1,145 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import { mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type BlobStore, BlobUnavailableError } from '../../api/store/blobs/blob-store.ts';
+import { createFileBlobs } from '../../api/store/blobs/file-blobs.ts';
+import { createS3Blobs } from '../../api/store/blobs/s3-blobs.ts';
+import { get, put } from '../support/blobs.ts';
+import { type FakeS3, startFakeS3 } from '../support/fake-s3.ts';
+
+const partBytes = 5 << 20;
+const large = randomBytes(2 * partBytes + 12_345);
+const small = large.subarray(0, 1000);
+const credentials = { region: 'eu-central-1', accessKeyId: 'test-key', secretAccessKey: 'test-secret' };
+const folder = () => mkdtemp(join(tmpdir(), 'fededge-blobs-'));
+
+describe('blobs on files', () => {
+  test('an unusable folder is an outage, not a missing blob', async () => {
+    const dir = await folder();
+    await writeFile(join(dir, 'file'), '');
+    const store = createFileBlobs({ dir: join(dir, 'file') });
+    await expect(store.check()).rejects.toThrow(BlobUnavailableError);
+    await expect(store.create('update/x')).rejects.toThrow(BlobUnavailableError);
+    await rm(dir, { recursive: true });
+  });
+
+  test('empty folders of deleted blobs go, also while others write into them', async () => {
+    const dir = await folder();
+    const store = createFileBlobs({ dir });
+    const work = Array.from({ length: 40 }, async (_, index) => {
+      const key = `checkpoint/round/${index}`;
+      await put(store, key, large.subarray(0, index));
+      await store.delete(key);
+    });
+    await Promise.all(work);
+    expect(await readdir(join(dir, 'checkpoint'))).toEqual([]);
+    await rm(dir, { recursive: true });
+  });
+
+  test('names its failpoints before and after the sync, and leaves one link', async () => {
+    const dir = await folder();
+    const passed: string[] = [];
+    const store = createFileBlobs({ dir, failpoint: (name) => void passed.push(name) });
+    await put(store, 'update/x', large.subarray(0, 10));
+    expect(passed).toEqual(['blob.after_temp_write', 'blob.after_fsync']);
+    expect((await stat(join(dir, 'update/x'))).nlink).toBe(1);
+    await rm(dir, { recursive: true });
+  });
+});
+
+describe('blobs on a troubled S3', () => {
+  let fake: FakeS3;
+  let store: BlobStore;
+  beforeAll(async () => {
+    fake = await startFakeS3({ bucket: 'blobs' });
+    const { endpoint, bucket } = fake;
+    const timing = { retryBaseMs: 1, requestTimeoutMs: 500 };
+    store = createS3Blobs({ ...credentials, endpoint, bucket, pathStyle: true, partBytes, ...timing });
+  });
+  afterAll(() => fake.close());
+
+  test.each([
+    { match: /^PUT/, fault: { kind: 'status', status: 503 } },
+    { match: /^PUT/, fault: { kind: 'status', status: 429 } },
+    { match: /^PUT/, fault: { kind: 'status', status: 409 } },
+    { match: /^PUT/, fault: { kind: 'refuse' } },
+    { match: /^PUT/, fault: { kind: 'lose-answer' } },
+  ] as const)('a small write survives $fault', async (trouble) => {
+    const key = `update/${randomUUID()}`;
+    fake.faults.push(trouble);
+    await put(store, key, small);
+    expect(fake.faults).toEqual([]);
+    expect((await get(store, key)).equals(small)).toBe(true);
+  });
+
+  test.each([
+    { match: /^POST .*uploads=/, fault: { kind: 'lose-answer' } },
+    { match: /^PUT .*partNumber=2/, fault: { kind: 'refuse' } },
+    { match: /^PUT .*partNumber=1/, fault: { kind: 'lose-answer' } },
+    { match: /^POST .*uploadId=/, fault: { kind: 'status', status: 500 } },
+    { match: /^POST .*uploadId=/, fault: { kind: 'lose-answer' } },
+  ] as const)('a large write survives $match $fault', async (trouble) => {
+    const key = `update/${randomUUID()}`;
+    fake.faults.push(trouble);
+    await put(store, key, large);
+    expect(fake.faults).toEqual([]);
+    expect((await get(store, key)).equals(large)).toBe(true);
+  });
+
+  test.each([
+    { match: /^GET/, fault: { kind: 'cut', bytes: 3_000_000 } },
+    { match: /^GET/, fault: { kind: 'stall', bytes: 2_000_000 } },
+    { match: /^GET/, fault: { kind: 'refuse' } },
+  ] as const)('a download goes on after $fault', async (trouble) => {
+    const key = `update/${randomUUID()}`;
+    await put(store, key, large);
+    fake.faults.push(trouble);
+    expect((await get(store, key)).equals(large)).toBe(true);
+    fake.faults.push(trouble);
+    expect((await get(store, key, { start: 7, end: 9_000_000 })).equals(large.subarray(7, 9_000_000))).toBe(
+      true,
+    );
+    expect(fake.faults).toEqual([]);
+  });
+
+  test('an outage ends as one, and leaves no parts behind', async () => {
+    const key = `update/${randomUUID()}`;
+    for (let count = 0; count < 6; count += 1) {
+      fake.faults.push({ match: /^PUT .*partNumber=2/, fault: { kind: 'status', status: 503 } });
+    }
+    fake.uploads.clear();
+    await expect(put(store, key, large)).rejects.toThrow(BlobUnavailableError);
+    expect(fake.faults).toEqual([]);
+    expect(fake.uploads.size).toBe(0);
+    expect(await store.size(key)).toBeUndefined();
+  });
+
+  test('a wrong bucket or key of access is an outage that names the cause', async () => {
+    const shared = { ...credentials, endpoint: fake.endpoint, bucket: 'blobs', pathStyle: true };
+    const noBucket = createS3Blobs({ ...shared, bucket: 'other' });
+    await expect(noBucket.check()).rejects.toThrow('NoSuchBucket');
+    await expect(get(noBucket, 'update/x')).rejects.toThrow(BlobUnavailableError);
+    const noKey = createS3Blobs({ ...shared, accessKeyId: 'wrong' });
+    await expect(noKey.check()).rejects.toThrow('SignatureDoesNotMatch');
+    await expect(put(noKey, 'update/x', small)).rejects.toThrow(BlobUnavailableError);
+  });
+
+  test('addresses the bucket as a host unless told otherwise', async () => {
+    const hosts = new Set<string>();
+    const { hostname, port } = new URL(fake.endpoint);
+    // Stands for a proxy: not every system resolves names below `localhost`.
+    const resolve = (url: URL, init: RequestInit) => {
+      hosts.add(url.host);
+      const headers = { ...Object.fromEntries(new Headers(init.headers)), 'x-forwarded-host': url.host };
+      return fetch(Object.assign(new URL(url), { hostname }), { ...init, headers });
+    };
+    const endpoint = `http://localhost:${port}`;
+    const hosted = createS3Blobs({ ...credentials, endpoint, bucket: 'blobs', fetch: resolve });
+    await put(hosted, 'update/hosted', small);
+    expect((await get(hosted, 'update/hosted')).equals(small)).toBe(true);
+    expect([...hosts]).toEqual([`blobs.localhost:${port}`]);
+    expect(fake.objects.has('update/hosted')).toBe(true);
+  });
+});
