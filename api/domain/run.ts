@@ -46,6 +46,8 @@ export interface RunSettings {
   presenceMs: number;
   maxFailedRounds: number;
   seed: number;
+  /** Keep the updates' files after their round: for audits and re-aggregation. */
+  retainUpdates: boolean;
   evaluate?: EvaluateSettings | undefined;
 }
 

@@ -3,8 +3,10 @@ import { OpenAPIHono } from '@hono/zod-openapi';
 import type { Deps } from '../deps.ts';
 import { FedEdgeError } from '../domain/errors.ts';
 import { authenticate } from '../services/authentication.ts';
+import { answerOnce } from '../services/idempotency.ts';
 import type { AppEnv } from './context.ts';
 import { renderError, renderProblem } from './problems.ts';
+import { assignmentRoutes } from './routes/assignments.ts';
 
 /** The whole HTTP API. Stateless: any number of replicas may serve the same database and blobs. */
 export function createApp(deps: Deps): OpenAPIHono<AppEnv> {
@@ -15,6 +17,7 @@ export function createApp(deps: Deps): OpenAPIHono<AppEnv> {
     c.set('requestId', requestId);
     c.set('log', deps.log.child({ requestId }));
     c.set('authenticate', (authorization, policy) => authenticate(deps, authorization, policy));
+    c.set('answerOnce', (request, work) => answerOnce(deps, request, work));
     await next();
     c.header('x-request-id', requestId);
     c.var.log.info({
@@ -24,6 +27,7 @@ export function createApp(deps: Deps): OpenAPIHono<AppEnv> {
       ms: Math.round(performance.now() - started),
     });
   });
+  app.route('/', assignmentRoutes(deps));
   app.onError(renderError);
   app.notFound((c) => renderProblem(new FedEdgeError('not_found'), c));
   return app;

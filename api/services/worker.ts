@@ -1,0 +1,80 @@
+import { randomUUID } from 'node:crypto';
+import { hostname } from 'node:os';
+import { setTimeout } from 'node:timers/promises';
+import type { Deps } from '../deps.ts';
+import type { Scorer } from '../domain/ml.ts';
+import { createFoldThread } from '../kernels/folds.ts';
+import { channels } from '../store/channels.ts';
+import { findNextDue } from '../store/rounds.ts';
+import { createFolder } from './folding.ts';
+import { advanceRounds } from './round-clock.ts';
+import { scoreNextVersion } from './scoring.ts';
+import { sweepBlobs } from './sweeper.ts';
+import { createWaker } from './waker.ts';
+
+/** A look at the tables even without a wake, in case that one was missed. */
+const LOOK_MS = 5000;
+const SWEEP_MS = 60_000;
+const RETRY_MS = 1000;
+
+/** One pass of a part of the worker. Returns after how many milliseconds it wants the next one, unless it is woken. */
+type Step = () => Promise<number>;
+
+/**
+ * The round clock, the aggregation, the scoring and the sweeper, until `signal` aborts. Any number of workers may run
+ * on one database. An outage is logged and tried again: it never becomes the outcome of a round.
+ */
+export async function runWorker(deps: Deps, { signal }: { signal: AbortSignal }): Promise<void> {
+  const folds = createFoldThread();
+  const folder = createFolder(deps, folds, holderName(deps));
+  const scoring = createScoring();
+  await Promise.all([
+    repeat(deps, () => clockStep(deps), signal),
+    repeat(deps, () => folder.step(), signal),
+    repeat(deps, async () => ((await scoreNextVersion(deps, scoring.scorer)) ? 0 : LOOK_MS), signal),
+    sweepForEver(deps, signal),
+  ]);
+  await folder.close();
+  await folds.close();
+  await scoring.close();
+}
+
+async function clockStep(deps: Deps): Promise<number> {
+  await advanceRounds(deps);
+  const due = await findNextDue(deps.db.pool);
+  if (!due) return LOOK_MS;
+  return Math.min(Math.max(due.getTime() - deps.clock.now().getTime(), 1), LOOK_MS);
+}
+
+async function repeat(deps: Deps, step: Step, signal: AbortSignal): Promise<void> {
+  const waker = createWaker(deps.listener, channels.work, signal);
+  while (!signal.aborted) {
+    const delay = await step().catch((error: unknown) => {
+      deps.log.warn({ err: error }, 'a part of the worker failed and tries again');
+      return RETRY_MS;
+    });
+    if (delay > 0) await waker.wait(delay);
+  }
+  waker.stop();
+}
+
+async function sweepForEver(deps: Deps, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    await sweepBlobs(deps).catch((error: unknown) => deps.log.warn({ err: error }, 'the sweeper failed'));
+    await setTimeout(SWEEP_MS, undefined, { signal }).catch(() => undefined);
+  }
+}
+
+/** In the embedded form there is one worker, ever: after a crash it takes its own leases back at once. */
+function holderName({ config }: Deps): string {
+  return config.databaseUrl === undefined ? 'embedded' : `${hostname()}:${process.pid}:${randomUUID()}`;
+}
+
+/** The scorer brings a machine-learning runtime: it is loaded with the first version that has to be scored. */
+function createScoring() {
+  let scorer: Promise<Scorer> | undefined;
+  return {
+    scorer: () => (scorer ??= import('../ml/scorer.ts').then(({ createScorer }) => createScorer())),
+    close: async () => (await scorer)?.close(),
+  };
+}

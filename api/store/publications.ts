@@ -1,0 +1,166 @@
+import { and, eq, isNull, sql } from 'drizzle-orm';
+import type { Metrics } from '../domain/metrics.ts';
+import { settleBlob } from './blob-rows.ts';
+import { channels, notify } from './channels.ts';
+import type { Queryable } from './database.ts';
+import { recordEvent } from './events.ts';
+import { dropFold, type RoundRow, retireUpdateBlobs } from './round-locks.ts';
+import { models, modelVersions, rounds, runs, updates } from './schema.ts';
+
+export interface Publication {
+  blobKey: string;
+  digest: string;
+  bytes: number;
+  metrics: Metrics;
+  retainUpdates: boolean;
+  now: Date;
+}
+
+/** The base version's file. */
+export async function findVersionFile(q: Queryable, modelId: string, version: number) {
+  const rows = await q
+    .select({ blobKey: modelVersions.blobKey, digest: modelVersions.digest, bytes: modelVersions.bytes })
+    .from(modelVersions)
+    .where(and(eq(modelVersions.modelId, modelId), eq(modelVersions.version, version)));
+  return rows[0];
+}
+
+/** What the updates that count reported. */
+export function listReports(q: Queryable, roundId: string) {
+  return q
+    .select({ metrics: updates.metrics, numExamples: updates.numExamples })
+    .from(updates)
+    .where(and(eq(updates.roundId, roundId), eq(updates.state, 'accepted')))
+    .orderBy(updates.sequence);
+}
+
+/**
+ * Publishes a round's version: version, head, round, updates, run and event move together. The caller holds the locks
+ * of run, lease and round. False: head or blob moved meanwhile, nothing may be committed.
+ */
+export async function publishVersion(
+  tx: Queryable,
+  round: RoundRow,
+  publication: Publication,
+): Promise<boolean> {
+  const { blobKey, digest, bytes, metrics, now } = publication;
+  if (!(await settleBlob(tx, blobKey))) return false;
+  const version = await moveHead(tx, round);
+  if (version === undefined) return false;
+  await tx.insert(modelVersions).values({
+    modelId: round.modelId,
+    version,
+    federationId: round.federationId,
+    parent: round.baseVersion,
+    roundId: round.id,
+    digest,
+    bytes,
+    blobKey,
+    metrics,
+    createdAt: now,
+  });
+  await completeRound(tx, round, version, metrics, now);
+  if (!publication.retainUpdates) await retireUpdateBlobs(tx, round.id);
+  await dropFold(tx, round.id);
+  return true;
+}
+
+/** Compare-and-set: the head is still the round's base. Versions are gapless, so the next number is the count plus one. */
+async function moveHead(tx: Queryable, round: RoundRow): Promise<number | undefined> {
+  const rows = await tx
+    .update(models)
+    .set({
+      head: sql`(select max(${modelVersions.version}) + 1 from ${modelVersions} where ${modelVersions.modelId} = ${round.modelId})`,
+    })
+    .where(and(eq(models.id, round.modelId), eq(models.head, round.baseVersion)))
+    .returning({ head: models.head });
+  return rows[0]?.head ?? undefined;
+}
+
+async function completeRound(
+  tx: Queryable,
+  round: RoundRow,
+  version: number,
+  metrics: Metrics,
+  now: Date,
+): Promise<void> {
+  await tx
+    .update(rounds)
+    .set({ state: 'completed', version, metrics, endedAt: now })
+    .where(eq(rounds.id, round.id));
+  await tx
+    .update(updates)
+    .set({ state: 'folded' })
+    .where(and(eq(updates.roundId, round.id), eq(updates.state, 'accepted')));
+  await tx
+    .update(runs)
+    .set({ completedRounds: sql`${runs.completedRounds} + 1`, failedInARow: 0 })
+    .where(eq(runs.id, round.runId));
+  const { federationId, runId, id, kind, number } = round;
+  await recordEvent(tx, {
+    federationId,
+    type: 'round.completed',
+    subject: { run: runId, round: id, kind, number, version },
+    createdAt: now,
+  });
+  await notify(tx, channels.work);
+  await notify(tx, channels.events);
+}
+
+/** The oldest version that is to be scored on its model's evaluation set and was not. */
+export async function findUnscoredVersion(q: Queryable) {
+  const rows = await q
+    .select({
+      modelId: models.id,
+      federationId: models.federationId,
+      model: models.name,
+      version: modelVersions.version,
+      blobKey: modelVersions.blobKey,
+      digest: modelVersions.digest,
+      manifest: models.manifest,
+      evaluationKey: models.evaluationKey,
+      evaluationDigest: models.evaluationDigest,
+    })
+    .from(modelVersions)
+    .innerJoin(models, eq(models.id, modelVersions.modelId))
+    .where(
+      and(
+        isNull(modelVersions.score),
+        sql`${models.evaluationKey} is not null`,
+        sql`${models.manifest} -> 'architecture' is not null`,
+      ),
+    )
+    .orderBy(modelVersions.createdAt, modelVersions.version)
+    .limit(1);
+  return rows[0];
+}
+
+export type UnscoredVersion = NonNullable<Awaited<ReturnType<typeof findUnscoredVersion>>>;
+
+/** Sets a version's score, once. An empty one says that it could not be scored. */
+export async function setScore(
+  tx: Queryable,
+  version: UnscoredVersion,
+  score: Metrics,
+  now: Date,
+): Promise<void> {
+  const rows = await tx
+    .update(modelVersions)
+    .set({ score })
+    .where(
+      and(
+        eq(modelVersions.modelId, version.modelId),
+        eq(modelVersions.version, version.version),
+        isNull(modelVersions.score),
+      ),
+    )
+    .returning({ version: modelVersions.version });
+  if (rows.length === 0) return;
+  await recordEvent(tx, {
+    federationId: version.federationId,
+    type: 'version.scored',
+    subject: { model: version.model, version: version.version, ...score },
+    createdAt: now,
+  });
+  await notify(tx, channels.events);
+}
