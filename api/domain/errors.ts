@@ -82,6 +82,11 @@ export const problems = {
     'The first request with this key is still running',
     'Repeat it a little later.',
   ],
+  idempotency_answer_lost: [
+    409,
+    'The first request with this key took effect, but its answer was lost',
+    'Look for what it made before you repeat it with a fresh key.',
+  ],
   length_required: [411, 'Content-Length is missing', 'Send Content-Length.'],
   too_large: [413, 'The body is larger than allowed', 'Send at most maxBytes.'],
   unsupported_media_type: [

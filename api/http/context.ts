@@ -1,6 +1,7 @@
 import type { HttpBindings } from '@hono/node-server';
 import type { Logger } from 'pino';
 import type { Policy, Principal } from '../domain/role.ts';
+import type { Answer, KeyedRequest } from '../services/idempotency.ts';
 
 /** What every handler finds in its context. */
 export interface AppEnv {
@@ -11,6 +12,11 @@ export interface AppEnv {
     log: Logger;
     /** Reads the credentials of the request and holds them against the policy. Throws a FedEdgeError. */
     authenticate(authorization: string | undefined, policy: Exclude<Policy, 'public'>): Promise<Principal>;
+    /** Gives requests that share an Idempotency-Key one effect and one answer. */
+    answerOnce(
+      request: KeyedRequest,
+      work: () => Promise<Answer>,
+    ): Promise<{ answer: Answer; replayed: boolean }>;
     /** Set wherever the operation's policy is not `public`. */
     principal: Principal;
   };

@@ -1,8 +1,9 @@
-import { createRoute, OpenAPIHono, type RouteConfig, type z } from '@hono/zod-openapi';
+import { createRoute, OpenAPIHono, type RouteConfig, z } from '@hono/zod-openapi';
 import { createMiddleware } from 'hono/factory';
 import { FedEdgeError, type ProblemCode } from '../domain/errors.ts';
 import type { Policy } from '../domain/role.ts';
 import type { AppEnv } from './context.ts';
+import { answerRepeats, idempotencyHeaders, idempotencyProblems } from './idempotency.ts';
 import { commonProblems, problemResponses } from './problems.ts';
 
 type Request = NonNullable<RouteConfig['request']>;
@@ -23,6 +24,8 @@ interface Operation<M extends Method, P extends string, Q extends Request, R ext
   problems?: readonly ProblemCode[];
   /** Longest JSON body, in bytes. */
   maxBodyBytes?: number;
+  /** Repeats with one Idempotency-Key have one effect and one answer. For POSTs of operators with JSON bodies. */
+  idempotent?: boolean;
 }
 
 const DEFAULT_MAX_BODY_BYTES = 64 * 1024;
@@ -34,8 +37,14 @@ export function defineOperation<
   Q extends Request = Record<never, never>,
   R extends Responses = Responses,
 >(operation: Operation<M, P, Q, R>) {
-  const { method, path, operationId, tag, summary, description, policy, request, responses } = operation;
-  const codes = [...commonProblems(policy, request), ...(operation.problems ?? [])];
+  const { method, path, operationId, tag, summary, description, policy, responses } = operation;
+  const { idempotent = false, maxBodyBytes = DEFAULT_MAX_BODY_BYTES } = operation;
+  const request = idempotent ? withHeaders(operation.request, idempotencyHeaders) : operation.request;
+  const codes = [
+    ...commonProblems(policy, request),
+    ...(idempotent ? idempotencyProblems : []),
+    ...(operation.problems ?? []),
+  ];
   return createRoute({
     method,
     path,
@@ -47,7 +56,7 @@ export function defineOperation<
     security: securityOf(policy),
     request: request as Q,
     responses: { ...problemResponses(codes), ...responses } as R,
-    middleware: [authorize(policy), limitJson(operation.maxBodyBytes ?? DEFAULT_MAX_BODY_BYTES)] as const,
+    middleware: [authorize(policy), limitJson(maxBodyBytes), ...(idempotent ? [answerRepeats()] : [])],
   });
 }
 
@@ -68,6 +77,11 @@ export function json<S extends z.ZodType>(schema: S, description: string) {
 /** A required JSON request body of the document. */
 export function jsonBody<S extends z.ZodType>(schema: S) {
   return { required: true, content: { 'application/json': { schema } } };
+}
+
+function withHeaders(request: Request | undefined, headers: z.ZodObject): Request {
+  const own = request?.headers;
+  return { ...request, headers: own instanceof z.ZodObject ? headers.extend(own.shape) : headers };
 }
 
 function securityOf(policy: Policy): Record<string, string[]>[] {

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js';
 import postgres from 'postgres';
 import * as schema from './schema.ts';
@@ -29,6 +30,18 @@ export interface Database {
   close(): Promise<void>;
 }
 
+type TransactionGuard = (tx: Queryable) => Promise<void>;
+const guards = new AsyncLocalStorage<TransactionGuard>();
+
+/**
+ * Runs `work` so that every transaction that it begins ends with `guard`, just before it commits: what the guard
+ * writes is committed with it, and what the guard throws rolls it back. For idempotency keys, whose claim has to hold
+ * at the commit of effects that know nothing of it.
+ */
+export function guardTransactions<T>(guard: TransactionGuard, work: () => Promise<T>): Promise<T> {
+  return guards.run(guard, work);
+}
+
 /** Opens a pool on a PostgreSQL (15 or newer) by URL or, for the embedded one, by its socket. */
 export function openDatabase(target: string | Connection, options: { connections: number }): Database {
   const settings = {
@@ -43,7 +56,14 @@ export function openDatabase(target: string | Connection, options: { connections
   const pool = drizzle(client, { schema });
   return {
     pool,
-    transaction: (work) => pool.transaction((tx) => work(tx)),
+    transaction(work) {
+      const guard = guards.getStore();
+      return pool.transaction(async (tx) => {
+        const result = await work(tx);
+        await guard?.(tx);
+        return result;
+      });
+    },
     async listen(channel, wake) {
       await client.listen(channel, wake, () => wake(''));
     },
