@@ -32,6 +32,20 @@ describe('addScaled', () => {
     fc.assert(property, runs);
   });
 
+  const dtypes = ['F32', 'BF16', 'I8'] as const;
+  const pieceEnds = [32_768, 65_536, 131_072, 262_144].flatMap((length) => [length - 1, length, length + 9]);
+  test.each(dtypes)('equals it where %s values fill the staging area several times', (dtype) => {
+    for (const length of pieceEnds) {
+      const values = makeValues(dtype, length, length);
+      const plain = new Float64Array(length);
+      const vector = kernels.zeros(length);
+      addPlain(plain, 0, values, 3.3);
+      kernels.addScaled(vector, 0, values, 3.3);
+      expect(Buffer.compare(kernels.save(vector, 0, length), f64Bytes(plain))).toBe(0);
+      kernels.release(vector);
+    }
+  });
+
   test.each([
     ['a part that leaves the vector', 8, 3, { dtype: 'F32', bytes: new Uint8Array(24) }],
     ['a negative offset', 8, -1, { dtype: 'F32', bytes: new Uint8Array(4) }],
