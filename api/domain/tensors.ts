@@ -92,11 +92,13 @@ export function encodeTensorHeader(
     offset += elementCount(shape) * dtypeBytes(dtype);
     return { name, dtype, shape: [...shape], start, end: offset };
   });
-  const json: Record<string, unknown> = {};
-  if (Object.keys(metadata).length > 0) json.__metadata__ = metadata;
-  for (const { name, dtype, shape, start, end } of entries) {
-    json[name] = { dtype, shape, data_offsets: [start, end] };
-  }
+  // fromEntries defines own properties, also for a name like __proto__.
+  const json = Object.fromEntries<unknown>([
+    ...(Object.keys(metadata).length > 0 ? [['__metadata__', metadata] as const] : []),
+    ...entries.map(
+      ({ name, dtype, shape, start, end }) => [name, { dtype, shape, data_offsets: [start, end] }] as const,
+    ),
+  ]);
   return { head: frameJson(JSON.stringify(json)), entries, dataBytes: offset };
 }
 
