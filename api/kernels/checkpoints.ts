@@ -5,8 +5,9 @@ const FORMAT = 'fededge-fold-1';
 const F64_BYTES = 8;
 
 /**
- * The head of a fold's checkpoint, which is a tensor file: one F64 tensor for each vector of the accumulator, and in the
- * metadata the strategy, the range and the scalars (as JSON, whose numbers round-trip f64 exactly).
+ * The head of a fold's checkpoint, which is a tensor file: one F64 tensor for each vector of the accumulator,
+ * and in the metadata the strategy, the range and the scalars (as JSON, whose numbers round-trip f64
+ * exactly).
  */
 export function encodeCheckpointHead(strategy: string, { range, vectors, scalars }: Accumulator): Uint8Array {
   const tensors = vectors.map(({ length }, index) => ({

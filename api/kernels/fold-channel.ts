@@ -31,7 +31,10 @@ interface Mailbox {
 
 type Mailboxes = Map<number, Mailbox>;
 
-/** Owns the worker thread: numbers the calls, sorts the answers, and fails every open call when the thread dies. */
+/**
+ * Owns the worker thread: numbers the calls, sorts the answers, and fails every open call when the thread
+ * dies.
+ */
 export function createFoldChannel(startWorker: () => Worker): FoldChannel {
   const mailboxes: Mailboxes = new Map();
   let worker: Worker | undefined;

@@ -18,7 +18,10 @@ export function createBufferPool(): BufferPool {
   };
 }
 
-/** Copies a stream's chunks, of whatever size and ownership, into full buffers; only the last may be partly filled. */
+/**
+ * Copies a stream's chunks, of whatever size and ownership, into full buffers; only the last may be partly
+ * filled.
+ */
 export async function* gatherChunks(
   chunks: AsyncIterable<Uint8Array>,
   pool: BufferPool,

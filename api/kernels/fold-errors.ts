@@ -25,7 +25,9 @@ export class FoldLostError extends Error {
   override name = 'FoldLostError';
 }
 
-/** The thread died or was closed under the call. All its folds are gone; the next begin() starts a new thread. */
+/**
+ * The thread died or was closed under the call. All its folds are gone; the next begin() starts a new thread.
+ */
 export class FoldThreadError extends Error {
   override name = 'FoldThreadError';
 }

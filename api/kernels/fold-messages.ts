@@ -3,9 +3,9 @@ import type { FoldFailure } from './fold-errors.ts';
 import type { Segment } from './segments.ts';
 
 /**
- * A call to the fold thread is `open`, any number of `step` (with or without input), `end`; or `abort` at any time.
- * The thread answers each step with `stepped` in order, an `end` with `done`, and anything with one `failed`, after
- * which the call is over. `begin` and `release` are done as soon as they are open.
+ * A call to the fold thread is `open`, any number of `step` (with or without input), `end`; or `abort` at any
+ * time. The thread answers each step with `stepped` in order, an `end` with `done`, and anything with one
+ * `failed`, after which the call is over. `begin` and `release` are done as soon as they are open.
  */
 export type ToThread =
   | { type: 'open'; call: number; fold: string; command: FoldCommand }

@@ -1,4 +1,7 @@
-/** The entry of the fold thread: it owns the accumulators and computes; folds.ts is its side of the main thread. */
+/**
+ * The entry of the fold thread: it owns the accumulators and computes; folds.ts is its side of the main
+ * thread.
+ */
 import { parentPort } from 'node:worker_threads';
 import { findStrategy } from '../domain/strategies/index.ts';
 import type { Accumulator, FoldStrategy, Range } from '../domain/strategies/strategy.ts';

@@ -11,14 +11,15 @@ export type { Segment };
 const MAX_IN_FLIGHT = 4;
 
 /**
- * A worker thread that folds updates, so that the main thread's event loop stays free. Several folds live there at once
- * and their calls interleave chunk by chunk; a fold takes one call at a time (`fold_busy`).
+ * A worker thread that folds updates, so that the main thread's event loop stays free. Several folds live
+ * there at once and their calls interleave chunk by chunk; a fold takes one call at a time (`fold_busy`).
  *
- * A fold's memory is its strategy's f64 vectors, O(model). They lie in the thread's WebAssembly memory of at most 4 GiB,
- * which never shrinks: what a released fold held is used by the next.
+ * A fold's memory is its strategy's f64 vectors, O(model). They lie in the thread's WebAssembly memory of at
+ * most 4 GiB, which never shrinks: what a released fold held is used by the next.
  *
- * Every call may throw FoldThreadError (the thread died: all its folds are gone, the next begin() starts a new one) and,
- * but for begin() and release(), FoldLostError (begin the fold again, restore it from its checkpoint).
+ * Every call may throw FoldThreadError (the thread died: all its folds are gone, the next begin() starts a
+ * new one) and, but for begin() and release(), FoldLostError (begin the fold again, restore it from its
+ * checkpoint).
  */
 export interface FoldThread {
   /**
@@ -27,14 +28,14 @@ export interface FoldThread {
    */
   begin(fold: string, options: { strategy: string; parameters: unknown; range: Range }): Promise<void>;
   /**
-   * Fills a fresh fold from a checkpoint (the bytes that save() gave). Throws FoldRequestError `bad_checkpoint`; the fold
-   * is then lost.
+   * Fills a fresh fold from a checkpoint (the bytes that save() gave). Throws FoldRequestError
+   * `bad_checkpoint`; the fold is then lost.
    */
   restore(fold: string, chunks: AsyncIterable<Uint8Array>): Promise<void>;
   /**
-   * Streams one update's file through SHA-256 and into the accumulator. Returns the digest that the bytes really had (hex)
-   * and their count. The caller compares both with what was recorded: if they differ (a corrupt or truncated file) the
-   * accumulator is spoiled, and the fold must be released and begun again.
+   * Streams one update's file through SHA-256 and into the accumulator. Returns the digest that the bytes
+   * really had (hex) and their count. The caller compares both with what was recorded: if they differ (a
+   * corrupt or truncated file) the accumulator is spoiled, and the fold must be released and begun again.
    *
    * Segments may stand in any order; they must cover the fold's range exactly once. Throws FoldRequestError
    * `bad_segments` or `bad_weight` before anything is folded. If `chunks` throws, the fold is lost.
@@ -43,9 +44,9 @@ export interface FoldThread {
   /** The accumulator as one self-describing blob (a tensor file: scalars + f64 vectors) for a checkpoint. */
   save(fold: string): AsyncIterable<Uint8Array>;
   /**
-   * The next model's data (F32, flattened order), chunk by chunk from the base model's data over the fold's range. Throws
-   * NonFiniteError, or FoldRequestError `bad_base`, possibly after some chunks: they count only once the iteration has
-   * ended. The fold is unchanged and may be finished again.
+   * The next model's data (F32, flattened order), chunk by chunk from the base model's data over the fold's
+   * range. Throws NonFiniteError, or FoldRequestError `bad_base`, possibly after some chunks: they count only
+   * once the iteration has ended. The fold is unchanged and may be finished again.
    */
   finish(fold: string, base: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array>;
   /** Gives a fold's memory to the next one. A call that is under way on it fails; an unknown fold is fine. */
@@ -54,7 +55,7 @@ export interface FoldThread {
   close(): Promise<void>;
 }
 
-export interface FoldUpdate {
+interface FoldUpdate {
   /** Finite, >= 0; what the strategy's `weigh` gave. */
   weight: number;
   segments: readonly Segment[];
@@ -110,7 +111,9 @@ function startFoldWorker(): Worker {
   return new Worker(new URL('./fold-thread.ts', import.meta.url), { name: 'fededge-fold' });
 }
 
-/** Sends the inputs, a few ahead of their answers, and gives the outputs in order; returns the call's answer. */
+/**
+ * Sends the inputs, a few ahead of their answers, and gives the outputs in order; returns the call's answer.
+ */
 async function* exchange(
   call: Call,
   inputs: AsyncIterable<FilledBuffer>,

@@ -8,8 +8,9 @@ const F64_BYTES = 8;
 const F32_BYTES = 4;
 
 /**
- * The vector kernels in WebAssembly, for one thread. Vectors live in the instance's own memory (8 bytes an element, up
- * to 4 GiB together), which grows and never shrinks: released vectors make room for the next ones.
+ * The vector kernels in WebAssembly, for one thread. Vectors live in the instance's own memory (8 bytes an
+ * element, up to 4 GiB together), which grows and never shrinks: released vectors make room for the next
+ * ones.
  *
  * Offsets and lengths that do not fit throw RangeError, as does a released vector.
  */

@@ -3,10 +3,15 @@ import type { EncodedValues } from '../domain/strategies/vector.ts';
 
 export type ValueDtype = EncodedValues['dtype'];
 
-/** Bytes of the staging area for encoded values, the unit of copying: it stays in a core's second-level cache. */
+/**
+ * Bytes of the staging area for encoded values, the unit of copying: it stays in a core's second-level cache.
+ */
 export const STAGING_BYTES = 131_072;
 
-/** The memory's layout: encoded values come in at `input`, results leave at `output`, vectors lie from `vectors` on. */
+/**
+ * The memory's layout: encoded values come in at `input`, results leave at `output`, vectors lie from
+ * `vectors` on.
+ */
 export const LAYOUT = { input: 0, output: STAGING_BYTES, vectors: 2 * STAGING_BYTES } as const;
 
 type Add = (target: number, source: number, count: number, weight: number, scale: number) => void;

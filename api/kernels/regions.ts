@@ -14,8 +14,9 @@ export interface Regions {
 }
 
 /**
- * First fit over an address-ordered free list with coalescing: a worker holds a few large vectors, so the list stays
- * short. WebAssembly memory never shrinks: a freed region is not given back to the system but to the next allocation.
+ * First fit over an address-ordered free list with coalescing: a worker holds a few large vectors, so the
+ * list stays short. WebAssembly memory never shrinks: a freed region is not given back to the system but to
+ * the next allocation.
  */
 export function createRegions(memory: WebAssembly.Memory, reservedBytes: number): Regions {
   const used = new Map<number, number>();

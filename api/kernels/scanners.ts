@@ -8,9 +8,9 @@ const LANES = 8;
 /**
  * One pass over tensors that arrive in chunks: are all values finite, and what is their L2 norm?
  *
- * Squares are summed in f64 in eight lanes (element i of a block in lane i mod 8), the lanes per block of 4,096 elements
- * and the blocks in order, so the result's bits depend on the tensors alone: chunks may end anywhere, even inside an
- * element. Needs the memory of one block, whatever the tensor's size.
+ * Squares are summed in f64 in eight lanes (element i of a block in lane i mod 8), the lanes per block of
+ * 4,096 elements and the blocks in order, so the result's bits depend on the tensors alone: chunks may end
+ * anywhere, even inside an element. Needs the memory of one block, whatever the tensor's size.
  */
 export interface Scanner {
   /** Begins a tensor. `scale` is required for I8 and means value = scale * element. */
@@ -19,7 +19,9 @@ export interface Scanner {
   push(bytes: Uint8Array): void;
   /** Ends the tensor. Throws RangeError if its bytes end inside an element. */
   end(): void;
-  /** Over all ended tensors, in their order. The norm of values that are not all finite is NaN or infinite. */
+  /**
+   * Over all ended tensors, in their order. The norm of values that are not all finite is NaN or infinite.
+   */
   result(): { finite: boolean; norm: number };
 }
 
@@ -40,7 +42,10 @@ export function createScanner(module: KernelModule): Scanner {
     squares = module.scan[dtype](LAYOUT.input, bytes / elementBytes, squares, scale);
   }
 
-  /** Stages the pending bytes and as much of `bytes` as makes whole blocks; returns how many of `bytes` it took. */
+  /**
+   * Stages the pending bytes and as much of `bytes` as makes whole blocks; returns how many of `bytes` it
+   * took.
+   */
   function pushBlocks(current: Tensor, bytes: Uint8Array): number {
     const available = Math.min(pendingBytes + bytes.length, STAGING_BYTES);
     const staged = available - (available % current.blockBytes);

@@ -15,8 +15,8 @@ export interface Segment {
 export type PlacedSegments = { ok: true; segments: Segment[] } | { ok: false; reason: string };
 
 /**
- * Puts segments into file order and holds them against a range of the flattened model: they must not overlap in the file
- * and must cover every element of the range exactly once. What lies outside the range is skipped.
+ * Puts segments into file order and holds them against a range of the flattened model: they must not overlap
+ * in the file and must cover every element of the range exactly once. What lies outside the range is skipped.
  */
 export function placeSegments(unordered: readonly Segment[], range: Range): PlacedSegments {
   const fault = unordered.map(segmentFault).find((reason) => reason !== undefined);
@@ -62,8 +62,8 @@ function elementsOf({ fileStart, fileEnd, dtype }: Segment): number {
 }
 
 /**
- * Cuts a file that arrives in chunks into the range's values, in file order; an element that two chunks share is
- * gathered first. `take` must not keep the bytes that it is given.
+ * Cuts a file that arrives in chunks into the range's values, in file order; an element that two chunks share
+ * is gathered first. `take` must not keep the bytes that it is given.
  */
 export function createSegmentReader(
   segments: readonly Segment[],

@@ -5,7 +5,9 @@ import { type Dtype, f32Bytes, misaligned } from './plain.ts';
 
 const dtypes: readonly Dtype[] = ['F32', 'BF16', 'I8'];
 
-/** Finite values of any dtype and alignment; lengths around the vector width, the block and the staging piece. */
+/**
+ * Finite values of any dtype and alignment; lengths around the vector width, the block and the staging piece.
+ */
 export const encodedValues: fc.Arbitrary<EncodedValues> = fc
   .record({
     dtype: fc.constantFrom(...dtypes),
@@ -49,7 +51,7 @@ export function cutAtRandom(bytes: Uint8Array, seed: number, longest: number): U
 }
 
 /** Marsaglia's xorshift32: uniform in [0, 1). */
-export function generator(seed: number): () => number {
+function generator(seed: number): () => number {
   let state = seed | 0 || 1;
   return () => {
     state ^= state << 13;

@@ -32,7 +32,10 @@ interface Update {
   values: { flatStart: number; encoded: EncodedValues }[];
 }
 
-/** An update file of three tensors, not in flattened order, after a head of odd length and with a gap and a tail. */
+/**
+ * An update file of three tensors, not in flattened order, after a head of odd length and with a gap and a
+ * tail.
+ */
 function makeUpdate(seed: number): Update {
   const cuts = [
     { flatStart: 200_003, length: LENGTH - 200_003, dtype: 'F32' },
@@ -173,6 +176,19 @@ describe('a fold', () => {
     for await (const _chunk of thread.save('a')) break;
     expect(Buffer.compare(await finish('a'), whole)).toBe(0);
     expect(Buffer.compare(await finish('a'), whole)).toBe(0);
+  });
+
+  test('tells what a truncated or altered file really was, and goes on after a fresh start', async () => {
+    const update = updates[0]!;
+    const altered = new Uint8Array(update.file);
+    altered[altered.length - 1]! ^= 1;
+    await thread.begin('a', options);
+    for (const file of [update.file.subarray(0, 777_777), altered]) {
+      const sha256 = createHash('sha256').update(file).digest('hex');
+      expect(await add('a', { ...update, file })).toEqual({ sha256, bytes: file.length });
+    }
+    await thread.release('a');
+    await expectWholeFold('a');
   });
 
   test('takes segments in any order', async () => {

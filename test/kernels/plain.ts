@@ -1,7 +1,9 @@
 import type { EncodedValues } from '../../api/domain/strategies/vector.ts';
 import { dtypeBytes } from '../../api/domain/tensors.ts';
 
-/** The kernels once more, in plain TypeScript and without any cleverness: what the real ones are held against. */
+/**
+ * The kernels once more, in plain TypeScript and without any cleverness: what the real ones are held against.
+ */
 
 export type Dtype = EncodedValues['dtype'];
 

@@ -1,9 +1,10 @@
 /**
- * FedEdge's vector kernels, in AssemblyScript (built by scripts/kernels.ts; 128-bit SIMD, neither relaxed SIMD nor FMA).
+ * FedEdge's vector kernels, in AssemblyScript (built by scripts/kernels.ts; 128-bit SIMD, neither relaxed
+ * SIMD nor FMA).
  *
- * Pure loops over linear memory: the caller (api/kernels/kernels.ts) owns the memory's layout. Pointers are byte
- * addresses, counts are elements. Each result element is computed with the same IEEE 754 operations in the vector body
- * and in the scalar tail, so its bits do not depend on where a chunk was cut.
+ * Pure loops over linear memory: the caller (api/kernels/kernels.ts) owns the memory's layout. Pointers are
+ * byte addresses, counts are elements. Each result element is computed with the same IEEE 754 operations in
+ * the vector body and in the scalar tail, so its bits do not depend on where a chunk was cut.
  */
 
 /** Elements whose squares are summed together before they join the total. */
@@ -169,9 +170,9 @@ export function applyF32(source: usize, base: usize, out: usize, count: usize, f
   return i32(!v128.any_true(i32x4.ge_s(largest, i32x4.splat(LOW_EXPONENT))));
 }
 
-// The scans sum squares in eight lanes: element i of a block belongs to lane i mod 8. The caller pads the last block
-// with zeros to a multiple of eight, which adds +0 to sums that are never -0. Squares of f32 values cannot overflow an
-// f64 sum, so the sum is finite exactly if every element is.
+// The scans sum squares in eight lanes: element i of a block belongs to lane i mod 8. The caller pads the
+// last block with zeros to a multiple of eight, which adds +0 to sums that are never -0. Squares of f32
+// values cannot overflow an f64 sum, so the sum is finite exactly if every element is.
 
 // @ts-ignore: decorator
 @inline
