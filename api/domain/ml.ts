@@ -9,8 +9,14 @@ export interface MlBackend {
   activate(): void;
 }
 
-/** Weights by the name that the manifest gives them, row-major. */
-export type NamedTensors = ReadonlyMap<string, { shape: readonly number[]; values: Float32Array }>;
+export interface NamedTensor {
+  shape: readonly number[];
+  /** Row-major. */
+  values: Float32Array<ArrayBuffer>;
+}
+
+/** Weights by the name that the manifest gives them. */
+export type NamedTensors = ReadonlyMap<string, NamedTensor>;
 
 /** Rows of examples. The first dimension counts them. `U8` is scaled by 1/255 (images), `I32` holds indices (tokens). */
 export interface Inputs {
@@ -25,7 +31,11 @@ export interface Examples {
   y: Int32Array | Uint8Array | Float32Array;
 }
 
-export type LossName = 'sparseCategoricalCrossentropy' | 'binaryCrossentropy' | 'meanSquaredError' | 'meanAbsoluteError';
+export type LossName =
+  | 'sparseCategoricalCrossentropy'
+  | 'binaryCrossentropy'
+  | 'meanSquaredError'
+  | 'meanAbsoluteError';
 export type OptimizerName = 'sgd' | 'momentum' | 'adam' | 'rmsprop' | 'adagrad';
 
 /** How a device trains. Plain data: no code travels. */
