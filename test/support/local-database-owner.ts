@@ -1,0 +1,19 @@
+import { createInterface } from 'node:readline';
+import { DataFolderInUseError, startLocalDatabase } from '../../api/store/local-database.ts';
+
+// A process that owns the embedded database of the folder given as its argument: prints one line of JSON, stops
+// when its standard input ends, exits without stopping on the line "exit".
+
+try {
+  const database = await startLocalDatabase({ dataDir: process.argv[2] ?? '', settings: { fsync: 'off' } });
+  const { connection, adopted } = database;
+  process.stdout.write(`${JSON.stringify({ connection, adopted })}\n`);
+  const lines = createInterface({ input: process.stdin });
+  lines.on('line', (line) => {
+    if (line === 'exit') process.exit();
+  });
+  lines.on('close', () => database.stop());
+} catch (error) {
+  const pid = error instanceof DataFolderInUseError ? error.pid : undefined;
+  process.stdout.write(`${JSON.stringify({ error: (error as Error).message, pid })}\n`);
+}
