@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import type { Config } from './config.ts';
 import type { Clock } from './domain/clock.ts';
 import type { Scanner } from './kernels/scanners.ts';
+import type { CredentialCache } from './services/credential-cache.ts';
 import type { BlobStore } from './store/blobs/blob-store.ts';
 import type { Database } from './store/database.ts';
 import type { Listener } from './store/listener.ts';
@@ -17,6 +18,8 @@ export interface Deps {
   blobs: BlobStore;
   clock: Clock;
   keys: TokenKeys;
+  /** What this process remembers of credentials: `createCredentialCache(listener)`. */
+  credentials: CredentialCache;
   log: Logger;
   /** Looks at tensor values as they arrive (this thread's kernels). */
   createScanner(): Scanner;

@@ -18,6 +18,11 @@ export const problems = {
     'Sign aud, iat, jti and the token hash with the key.',
   ],
   invalid_key: [400, 'The public key is not usable', 'Send an Ed25519 or P-256 public key as a JWK.'],
+  unsupported_grant_type: [
+    400,
+    'The grant type is not supported',
+    'Send grant_type=client_credentials (RFC 6749 section 4.4).',
+  ],
   unauthorized: [
     401,
     'No valid credentials',
@@ -75,6 +80,11 @@ export const problems = {
     409,
     'The offset is not where the upload stands',
     'Ask by HEAD and continue from Upload-Offset.',
+  ],
+  upload_length: [
+    400,
+    'The length is not the one that the upload was begun with',
+    'Send exactly the bytes that are missing, and the same Upload-Length.',
   ],
   upload_complete: [409, 'The upload is complete already', 'Nothing is left to send.'],
   idempotency_in_progress: [

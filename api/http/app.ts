@@ -7,6 +7,11 @@ import { answerOnce } from '../services/idempotency.ts';
 import type { AppEnv } from './context.ts';
 import { renderError, renderProblem } from './problems.ts';
 import { assignmentRoutes } from './routes/assignments.ts';
+import { devicesRoutes } from './routes/devices.ts';
+import { enrollmentTokensRoutes } from './routes/enrollment-tokens.ts';
+import { operatorKeysRoutes } from './routes/operator-keys.ts';
+import { tokensRoutes } from './routes/tokens.ts';
+import { wellKnownRoutes } from './routes/well-known.ts';
 
 /** The whole HTTP API. Stateless: any number of replicas may serve the same database and blobs. */
 export function createApp(deps: Deps): OpenAPIHono<AppEnv> {
@@ -27,6 +32,11 @@ export function createApp(deps: Deps): OpenAPIHono<AppEnv> {
       ms: Math.round(performance.now() - started),
     });
   });
+  app.route('/', wellKnownRoutes(deps));
+  app.route('/', enrollmentTokensRoutes(deps));
+  app.route('/', devicesRoutes(deps));
+  app.route('/', tokensRoutes(deps));
+  app.route('/', operatorKeysRoutes(deps));
   app.route('/', assignmentRoutes(deps));
   app.onError(renderError);
   app.notFound((c) => renderProblem(new FedEdgeError('not_found'), c));
