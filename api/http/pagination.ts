@@ -32,6 +32,14 @@ export const pageQuery = z.object({
     }),
 });
 
+/** For lists that grow for long: where to begin. */
+export const orderedPageQuery = pageQuery.extend({
+  order: z
+    .enum(['oldest', 'newest'])
+    .default('oldest')
+    .openapi({ description: 'Which items come first. Keep it while you follow cursors.' }),
+});
+
 /** The document's schema of a page. `name` is the component's: `DevicePage`. */
 export function pageOf<S extends z.ZodType>(item: S, name: string) {
   return z
@@ -47,10 +55,14 @@ export function pageOf<S extends z.ZodType>(item: S, name: string) {
 }
 
 /** The page that a list request asks for. Throws `invalid_cursor`. */
-export function readPage(query: z.infer<typeof pageQuery>, kind: CursorKind = 'id'): Page {
+export function readPage(
+  query: z.infer<typeof pageQuery> & { order?: 'oldest' | 'newest' },
+  kind: CursorKind = 'id',
+): Page {
   return {
     limit: query.limit,
     after: query.cursor === undefined ? undefined : decodeCursor(query.cursor, kind),
+    newestFirst: query.order === 'newest',
   };
 }
 
