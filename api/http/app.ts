@@ -9,13 +9,21 @@ import { renderError, renderProblem } from './problems.ts';
 import { assignmentRoutes } from './routes/assignments.ts';
 import { devicesRoutes } from './routes/devices.ts';
 import { enrollmentTokensRoutes } from './routes/enrollment-tokens.ts';
+import { modelsRoutes } from './routes/models.ts';
 import { operatorKeysRoutes } from './routes/operator-keys.ts';
+import { ownDeviceRoutes } from './routes/own-device.ts';
+import { roundsRoutes } from './routes/rounds.ts';
+import { runsRoutes } from './routes/runs.ts';
 import { tokensRoutes } from './routes/tokens.ts';
+import { uploadsRoutes } from './routes/uploads.ts';
+import { versionsRoutes } from './routes/versions.ts';
 import { wellKnownRoutes } from './routes/well-known.ts';
+import { closeUnreadBodies } from './unread-bodies.ts';
 
 /** The whole HTTP API. Stateless: any number of replicas may serve the same database and blobs. */
 export function createApp(deps: Deps): OpenAPIHono<AppEnv> {
   const app = new OpenAPIHono<AppEnv>();
+  app.use(closeUnreadBodies);
   app.use(async (c, next) => {
     const requestId = randomUUID();
     const started = performance.now();
@@ -34,10 +42,16 @@ export function createApp(deps: Deps): OpenAPIHono<AppEnv> {
   });
   app.route('/', wellKnownRoutes(deps));
   app.route('/', enrollmentTokensRoutes(deps));
+  app.route('/', ownDeviceRoutes(deps));
   app.route('/', devicesRoutes(deps));
   app.route('/', tokensRoutes(deps));
   app.route('/', operatorKeysRoutes(deps));
+  app.route('/', modelsRoutes(deps));
+  app.route('/', versionsRoutes(deps));
+  app.route('/', runsRoutes(deps));
+  app.route('/', roundsRoutes(deps));
   app.route('/', assignmentRoutes(deps));
+  app.route('/', uploadsRoutes(deps));
   app.onError(renderError);
   app.notFound((c) => renderProblem(new FedEdgeError('not_found'), c));
   return app;

@@ -1,0 +1,61 @@
+import type { Deps } from '../deps.ts';
+import { forgetKeys } from '../store/idempotency.ts';
+import { forgetAssertions, forgetBlobs, listDeadBlobs, markAbandonedBlobs } from '../store/sweeps.ts';
+import { removeExpiredUploads } from '../store/uploads.ts';
+
+const HOUR_MS = 3_600_000;
+/** No write takes so long (an upload is cut after 50 minutes): who began earlier is gone. */
+export const ABANDONED_AFTER_MS = HOUR_MS;
+export const IDEMPOTENCY_KEY_MS = 24 * HOUR_MS;
+const BATCH = 200;
+/** A sweep that finds more leaves it to the next one. */
+const MAX_BATCHES = 50;
+
+/** What a sweep removed. */
+export interface SweepReport {
+  abandoned: number;
+  blobs: number;
+  temporary: number;
+  uploads: number;
+  assertions: number;
+  idempotencyKeys: number;
+}
+
+/**
+ * Removes what nothing refers to: unfinished and retired blobs, expired uploads with their parts, expired assertions,
+ * old idempotency keys, temporary objects of writers that died. Never a live blob: a row is marked dead by a
+ * conditional UPDATE before its bytes are deleted. Any number of workers may sweep at once.
+ */
+export async function sweepBlobs(deps: Deps): Promise<SweepReport> {
+  const { pool } = deps.db;
+  const now = deps.clock.now();
+  const abandonedBefore = new Date(now.getTime() - ABANDONED_AFTER_MS);
+  const keysBefore = new Date(now.getTime() - IDEMPOTENCY_KEY_MS);
+  return {
+    uploads: await inBatches(() => deps.db.transaction((tx) => removeExpiredUploads(tx, now, BATCH))),
+    abandoned: await inBatches(() => markAbandonedBlobs(pool, abandonedBefore, BATCH)),
+    blobs: await inBatches(() => deleteDeadBlobs(deps)),
+    temporary: await deps.blobs.sweepTemporary(abandonedBefore),
+    assertions: await inBatches(() => forgetAssertions(pool, now, BATCH)),
+    idempotencyKeys: await inBatches(() => forgetKeys(pool, keysBefore)),
+  };
+}
+
+/** Bytes first, row last: a sweeper that dies in between finds the row again. */
+async function deleteDeadBlobs(deps: Deps): Promise<number> {
+  const keys = await listDeadBlobs(deps.db.pool, BATCH);
+  for (const key of keys) await deps.blobs.delete(key);
+  await deps.failpoint('sweep.before_forget');
+  await forgetBlobs(deps.db.pool, keys);
+  return keys.length;
+}
+
+async function inBatches(removeSome: () => Promise<number>): Promise<number> {
+  let removed = 0;
+  for (let batch = 0; batch < MAX_BATCHES; batch += 1) {
+    const some = await removeSome();
+    removed += some;
+    if (some < BATCH) break;
+  }
+  return removed;
+}
