@@ -7,7 +7,7 @@ import type { DevicePublicKey } from './device-keys.ts';
 
 export const PROOF_TYPE = 'fededge-proof+jwt';
 export const PROOF_MAX_AGE_SECONDS = 300;
-const JTI_CHARS = { min: 8, max: 128 };
+const JTI = /^[\x21-\x7e]{8,128}$/;
 
 interface Expected {
   audience: string | string[];
@@ -51,10 +51,8 @@ export async function verifySigned(
       currentDate: deps.clock.now(),
     });
     const { jti } = payload;
-    if (typeof jti !== 'string' || jti.length < JTI_CHARS.min || jti.length > JTI_CHARS.max) {
-      throw new FedEdgeError(refusal, {
-        reason: `jti has to have ${JTI_CHARS.min} to ${JTI_CHARS.max} characters`,
-      });
+    if (typeof jti !== 'string' || !JTI.test(jti)) {
+      throw new FedEdgeError(refusal, { reason: 'jti has to have 8 to 128 printable ASCII characters' });
     }
     return { timely: true, claims: payload as JWTPayload & { jti: string; iat: number } };
   } catch (error) {

@@ -1,4 +1,4 @@
-import { and, eq, inArray, lt, ne, sql } from 'drizzle-orm';
+import { and, eq, inArray, ne, sql } from 'drizzle-orm';
 import type { DeviceState, KeyState } from '../domain/device.ts';
 import type { Queryable } from './database.ts';
 import { deviceKeys, devices, usedAssertions } from './schema.ts';
@@ -113,13 +113,4 @@ export async function useAssertion(
     .onConflictDoNothing()
     .returning({ jti: usedAssertions.jti });
   return rows.length > 0;
-}
-
-/** Forgets the `jti`s whose assertions have expired. Returns how many. */
-export async function deleteExpiredAssertions(q: Queryable, now: Date): Promise<number> {
-  const rows = await q
-    .delete(usedAssertions)
-    .where(lt(usedAssertions.expiresAt, now))
-    .returning({ jti: usedAssertions.jti });
-  return rows.length;
 }

@@ -10,7 +10,7 @@ import { createApp } from '../../api/http/app.ts';
 import { createKernels } from '../../api/kernels/kernels.ts';
 import { systemPrincipal } from '../../api/services/actors.ts';
 import { createCredentialCache } from '../../api/services/credential-cache.ts';
-import { createEnrollmentToken, type EnrollmentTokenInput } from '../../api/services/enrollment.ts';
+import { createEnrollmentToken, type EnrollmentTokenInput } from '../../api/services/enrollment-tokens.ts';
 import { ensureFederation } from '../../api/services/federation.ts';
 import { createOperatorKey } from '../../api/services/operator-keys.ts';
 import { loadTokenKeys } from '../../api/services/token-keys.ts';

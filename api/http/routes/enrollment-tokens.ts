@@ -1,10 +1,11 @@
 import { z } from '@hono/zod-openapi';
 import type { Deps } from '../../deps.ts';
-import * as enrollment from '../../services/enrollment.ts';
+import * as enrollment from '../../services/enrollment-tokens.ts';
 import type { EnrollmentTokenRow } from '../../store/enrollment-tokens.ts';
 import { createRouter, defineOperation, json, jsonBody } from '../operation.ts';
 import { pageOf, pageQuery, readPage, toPage } from '../pagination.ts';
 import { idSchema, instantSchema, labelsSchema } from '../schemas/devices.ts';
+import { trimmedLine } from '../schemas/text.ts';
 
 const tag = 'Enrolment tokens';
 const DAY_SECONDS = 86_400;
@@ -42,7 +43,7 @@ const createEnrollmentTokenOperation = defineOperation({
     body: jsonBody(
       z
         .object({
-          name: z.string().trim().min(1).max(100).openapi({ example: 'berlin gateways' }),
+          name: trimmedLine(100).openapi({ example: 'berlin gateways' }),
           labels: labelsSchema.default({}).openapi({ description: 'Given to every device that enrols.' }),
           requiresApproval: z
             .boolean()

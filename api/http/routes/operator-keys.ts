@@ -6,9 +6,10 @@ import type { OperatorKeyRow } from '../../store/operator-keys.ts';
 import { createRouter, defineOperation, json, jsonBody } from '../operation.ts';
 import { pageOf, pageQuery, readPage, toPage } from '../pagination.ts';
 import { idSchema, instantSchema } from '../schemas/devices.ts';
+import { trimmedLine } from '../schemas/text.ts';
 
 const tag = 'Operator keys';
-const name = z.string().trim().min(1).max(100).openapi({ example: 'release pipeline' });
+const name = trimmedLine(100).openapi({ example: 'release pipeline' });
 const role = z.enum(roles).openapi({ example: 'viewer' });
 const keyFields = {
   id: idSchema,

@@ -1,6 +1,7 @@
 import { z } from '@hono/zod-openapi';
+import type { DeviceRow } from '../../store/devices.ts';
+import { line, trimmedLine } from './text.ts';
 
-/** A federation's device, or a key of one. */
 export const thumbprintSchema = z
   .string()
   .regex(/^[\w-]{43}$/)
@@ -13,13 +14,13 @@ const labelPattern = /^[A-Za-z0-9](?:[A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?$/;
 const MAX_LABELS = 32;
 
 export const labelsSchema = z
-  .record(z.string().regex(labelPattern), z.string().max(128))
+  .record(z.string().regex(labelPattern), line(128))
   .refine((labels) => Object.keys(labels).length <= MAX_LABELS, { message: `at most ${MAX_LABELS} labels` })
   .openapi({ maxProperties: MAX_LABELS, example: { site: 'berlin', tier: 'gold' } });
 
-export const deviceNameSchema = z.string().trim().min(1).max(100).openapi({ example: 'gateway-17' });
+export const deviceNameSchema = trimmedLine(100).openapi({ example: 'gateway-17' });
 
-const word = z.string().min(1).max(100);
+const word = line(100).min(1);
 const properties = {
   memoryMb: z.int().min(0).max(100_000_000).openapi({ example: 2048 }),
   bandwidthKbps: z.int().min(0).max(1_000_000_000).openapi({ example: 20_000 }),
@@ -35,7 +36,7 @@ const properties = {
     .max(256)
     .openapi({ description: 'Models that it has data for. Absent: all.', example: ['mnist'] }),
   examples: z.int().min(0).max(1_000_000_000_000).openapi({ example: 2400 }),
-  software: z.string().max(200).openapi({ example: 'fededge-ts/0.1.0' }),
+  software: line(200).openapi({ example: 'fededge-ts/0.1.0' }),
 } as const;
 
 export const devicePropertiesSchema = z
@@ -102,4 +103,21 @@ export const registeredDeviceSchema = z
 function mapNullable<P extends Record<string, z.ZodType>>(shape: P): { [K in keyof P]: z.ZodNullable<P[K]> } {
   const entries = Object.entries(shape).map(([name, schema]) => [name, schema.nullable()]);
   return Object.fromEntries(entries) as { [K in keyof P]: z.ZodNullable<P[K]> };
+}
+
+/** A device as the API shows it. */
+export function toDevice(row: DeviceRow): z.infer<typeof deviceSchema> {
+  const { id, name, state, labels, properties, enrollmentTokenId } = row;
+  return {
+    id,
+    name,
+    state,
+    labels,
+    properties,
+    ...(enrollmentTokenId === null ? {} : { enrollmentToken: enrollmentTokenId }),
+    createdAt: row.createdAt.toISOString(),
+    ...(row.approvedAt && { approvedAt: row.approvedAt.toISOString() }),
+    ...(row.revokedAt && { revokedAt: row.revokedAt.toISOString() }),
+    ...(row.lastSeenAt && { lastSeenAt: row.lastSeenAt.toISOString() }),
+  };
 }
