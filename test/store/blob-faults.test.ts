@@ -116,6 +116,18 @@ describe('blobs on a troubled S3', () => {
     expect(await store.size(key)).toBeUndefined();
   });
 
+  test('a write that failed cannot be committed', async () => {
+    const key = `update/${randomUUID()}`;
+    for (let count = 0; count < 6; count += 1) {
+      fake.faults.push({ match: /^POST .*uploads=/, fault: { kind: 'refuse' } });
+    }
+    const writer = await store.create(key);
+    await expect(writer.write(large)).rejects.toThrow(BlobUnavailableError);
+    await expect(writer.commit()).rejects.toThrow(TypeError);
+    await writer.abort();
+    expect(await store.size(key)).toBeUndefined();
+  });
+
   test('a wrong bucket or key of access is an outage that names the cause', async () => {
     const shared = { ...credentials, endpoint: fake.endpoint, bucket: 'blobs', pathStyle: true };
     const noBucket = createS3Blobs({ ...shared, bucket: 'other' });

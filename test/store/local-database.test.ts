@@ -8,7 +8,6 @@ import postgres from 'postgres';
 import { afterEach, describe, expect, test } from 'vitest';
 import { processIdentity } from '../../api/store/local/processes.ts';
 import {
-  acquireOwnership,
   DataFolderInUseError,
   type LocalConnection,
   startLocalDatabase,
@@ -28,11 +27,15 @@ async function dataFolder(options: { mode?: number } = {}): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'fededge-local-'));
   await chmod(folder, options.mode ?? 0o755);
   cleanups.push(async () => {
-    const id = await readFile(join(folder, 'database-id'), 'utf8').catch(() => undefined);
-    if (id) await rm(join('/var/lib/fededge', id), { recursive: true });
+    await removeSharedHome(folder);
     await rm(folder, { recursive: true });
   });
   return folder;
+}
+
+async function removeSharedHome(dataDir: string): Promise<void> {
+  const id = await readFile(join(dataDir, 'database-id'), 'utf8').catch(() => '');
+  if (id) await rm(`/var/lib/fededge/${id}`, { recursive: true });
 }
 
 /** Without fsync unless told: what these tests kill are processes, not machines. */
@@ -58,8 +61,12 @@ interface Owner {
 }
 
 /** A process that owns `dataDir` until it is told to stop or killed. */
-async function spawnOwner(dataDir: string, user?: { uid: number; gid: number }): Promise<Owner> {
-  const child = spawn(process.execPath, [script, dataDir], {
+async function spawnOwner(
+  dataDir: string,
+  user?: { uid: number; gid: number },
+  program = script,
+): Promise<Owner> {
+  const child = spawn(process.execPath, [program, dataDir], {
     ...user,
     cwd: '/',
     stdio: ['pipe', 'pipe', 'inherit'],
@@ -243,14 +250,14 @@ describe.runIf(isRoot)('the embedded database of root', () => {
     const dataDir = join(home, 'data');
     await mkdir(dataDir);
     cleanups.push(() => removeSharedHome(dataDir));
-    const child = spawn(process.execPath, [join(clone, 'test/support/local-database-owner.ts'), dataDir], {
-      stdio: ['pipe', 'pipe', 'inherit'],
-    });
-    const lines = createInterface({ input: child.stdout });
-    const [line] = (await once(lines, 'line')) as [string];
-    const { connection } = JSON.parse(line) as { connection: LocalConnection };
-    expect(await query(connection, 'select 1 as one')).toMatchObject([{ one: 1 }]);
-    await end(child);
+    const owner = await spawnOwner(dataDir, undefined, join(clone, 'test/support/local-database-owner.ts'));
+    const connection = owner.answer.connection as LocalConnection;
+    const [row] = await query(connection, 'show data_directory');
+    const binaries = (await readdir(join(row?.data_directory, '..'))).filter((name) =>
+      name.startsWith('binaries-'),
+    );
+    expect(binaries).toHaveLength(1);
+    await end(owner.child);
   });
 
   test('that was removed with its temporary data folder is cleared away', async () => {
@@ -278,72 +285,6 @@ describe.runIf(isRoot)('the embedded database of root', () => {
     expect(await query(byRoot.connection, 'show data_directory')).toEqual([row]);
   });
 });
-
-describe('the ownership of a data folder', () => {
-  test('passes on by release, and a stale one is taken over', async () => {
-    const dataDir = await dataFolder();
-    for (let turn = 0; turn < 3; turn += 1) {
-      const ownership = await acquireOwnership(dataDir);
-      await expect(acquireOwnership(dataDir)).rejects.toMatchObject({ pid: process.pid, dataDir });
-      await ownership.release();
-      await ownership.release();
-    }
-    const [newest] = await generations(dataDir);
-    const path = join(dataDir, 'owner', String(newest));
-    const record = JSON.parse(await readFile(path, 'utf8'));
-    // The pid lives, but the process that the record speaks of began at another time.
-    await writeFile(path, JSON.stringify({ ...record, released: undefined, process: '1' }));
-    const ownership = await acquireOwnership(dataDir);
-    await ownership.release();
-    await writeFile(join(dataDir, 'owner', String((newest ?? 0) + 9)), 'torn by a power loss');
-    await (await acquireOwnership(dataDir)).release();
-    expect(await generations(dataDir)).toHaveLength(1);
-  });
-
-  test.runIf(process.platform === 'linux')('of another pid namespace is told by its socket', async () => {
-    const dataDir = await dataFolder();
-    const ownership = await acquireOwnership(dataDir);
-    const [newest] = await generations(dataDir);
-    const path = join(dataDir, 'owner', String(newest));
-    const record = JSON.parse(await readFile(path, 'utf8'));
-    await writeFile(path, JSON.stringify({ ...record, host: 'another container', pid: 1 }));
-    await expect(acquireOwnership(dataDir)).rejects.toThrow(DataFolderInUseError);
-    await writeFile(path, JSON.stringify({ ...record, host: 'another container', socket: 'silent.sock' }));
-    const next = await acquireOwnership(dataDir);
-    await next.release();
-    await ownership.release();
-  });
-
-  test('goes to one of many that find it stale at once, again and again', async () => {
-    const dataDir = await dataFolder();
-    for (let turn = 0; turn < 15; turn += 1) {
-      const tries = await Promise.allSettled(Array.from({ length: 8 }, () => acquireOwnership(dataDir)));
-      const won = tries.filter((outcome) => outcome.status === 'fulfilled');
-      expect(won).toHaveLength(1);
-      for (const outcome of tries) {
-        if (outcome.status === 'rejected') expect(outcome.reason).toBeInstanceOf(DataFolderInUseError);
-      }
-      if (turn % 2) await won[0]?.value.release();
-      else await makeStale(dataDir);
-    }
-  });
-});
-
-async function generations(dataDir: string): Promise<number[]> {
-  const names = await readdir(join(dataDir, 'owner'));
-  return names.filter((name) => /^\d+$/.test(name)).map(Number);
-}
-
-async function makeStale(dataDir: string): Promise<void> {
-  const path = join(dataDir, 'owner', String(Math.max(...(await generations(dataDir)))));
-  const record = JSON.parse(await readFile(path, 'utf8'));
-  await writeFile(path, JSON.stringify({ ...record, pid: 2 ** 22 + 1 }));
-}
-
-async function removeSharedHome(dataDir: string): Promise<void> {
-  const id = await readFile(join(dataDir, 'database-id'), 'utf8').catch(() => undefined);
-  if (id) await rm(join('/var/lib/fededge', id), { recursive: true });
-}
 
 /** What the embedded database needs of a clone, its binaries without links and closed to others. */
 async function copyOfClone(home: string): Promise<string> {

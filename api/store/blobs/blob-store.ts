@@ -31,7 +31,7 @@ export interface BlobWriter {
   write(chunk: Uint8Array): Promise<void>;
   /** Resolves when the blob is durable and visible. Throws BlobExistsError when the key was taken. */
   commit(): Promise<void>;
-  /** Drops the write; nothing happens after a commit or a second time. */
+  /** Drops the write; does nothing after a commit, a failed `write` or `commit`, or a second time. */
   abort(): Promise<void>;
   /** Bytes taken so far. */
   readonly bytes: number;

@@ -5,6 +5,7 @@ import { BlobExistsError, type BlobWriter, type Failpoint } from './blob-store.t
 import { returnBuffer, takeBuffer } from './chunk-buffers.ts';
 import { hasCode, outages } from './file-outages.ts';
 import type { Folders } from './folders.ts';
+import { writeOnce } from './write-once.ts';
 
 interface Context {
   folders: Folders;
@@ -18,48 +19,25 @@ export async function createFileWriter(context: Context, key: string, path: stri
   const draft = join(context.temporary, randomUUID());
   const handle = await open(draft, 'wx');
   const file = gatherInto(handle);
-  let isOpen = true;
-
-  async function end(): Promise<void> {
-    isOpen = false;
-    await file.settle();
-    await handle.close();
-  }
 
   async function persist(): Promise<void> {
-    try {
-      await file.flush();
-      await context.failpoint('blob.after_temp_write');
-      await handle.datasync();
-      await context.failpoint('blob.after_fsync');
-    } finally {
-      await end();
-    }
+    await file.flush();
+    await context.failpoint('blob.after_temp_write');
+    await handle.datasync();
+    await context.failpoint('blob.after_fsync');
+    await publish(context.folders, draft, path, key);
+    await drop();
   }
 
-  return {
-    get bytes() {
-      return file.bytes();
-    },
-    async write(chunk) {
-      if (!isOpen) throw new TypeError(`The blob ${key} is not open for writing`);
-      await outages(() => file.add(chunk));
-    },
-    async commit() {
-      if (!isOpen) throw new TypeError(`The blob ${key} is not open for writing`);
-      try {
-        await outages(persist);
-        await outages(() => publish(context.folders, draft, path, key));
-      } finally {
-        await rm(draft, { force: true }).catch(() => {});
-      }
-    },
-    async abort() {
-      if (!isOpen) return;
-      await end();
-      await rm(draft, { force: true }).catch(() => {});
-    },
-  };
+  async function drop(): Promise<void> {
+    await file.settle();
+    // Nothing depends on these: the bytes were synced, or are not wanted; a draft that stays is swept.
+    await handle.close().catch(() => {});
+    await rm(draft, { force: true }).catch(() => {});
+  }
+
+  const add = (chunk: Uint8Array) => outages(() => file.add(chunk));
+  return writeOnce(key, { bytes: file.bytes, add, publish: () => outages(persist), drop });
 }
 
 /** Gathers chunks to full buffers; while one is being written, the next fills. */

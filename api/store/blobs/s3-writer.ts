@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { BlobExistsError, BlobUnavailableError, type BlobWriter, type Failpoint } from './blob-store.ts';
 import { elementsOf, type S3Request, type SendS3, s3Error, textOf } from './s3-requests.ts';
+import { writeOnce } from './write-once.ts';
 
 export interface S3WriterOptions {
   /** Smallest part of a multipart upload; a blob up to this size is one PUT. At least 5 MiB for AWS. */
@@ -34,12 +35,20 @@ export function createS3Writer(
   const parts = createParts(target);
   let part = createPart(partBytes, expectedBytes);
   let bytes = 0;
-  let isOpen = true;
-  const assertOpen = () => {
-    if (!isOpen) throw new TypeError(`The blob ${names.key} is not open for writing`);
-  };
 
-  async function persist(): Promise<void> {
+  async function add(chunk: Uint8Array): Promise<void> {
+    for (let taken = 0; taken < chunk.byteLength; ) {
+      if (part.isFull()) {
+        await parts.upload(part.content());
+        part = createPart(partBytes, expectedBytes - bytes);
+      }
+      const added = part.add(chunk.subarray(taken));
+      taken += added;
+      bytes += added;
+    }
+  }
+
+  async function publish(): Promise<void> {
     if (parts.begun()) await parts.upload(part.content());
     await parts.settled();
     await options.failpoint('blob.after_temp_write');
@@ -47,38 +56,7 @@ export function createS3Writer(
     else await putWhole(target, part.content());
   }
 
-  return {
-    get bytes() {
-      return bytes;
-    },
-    async write(chunk) {
-      assertOpen();
-      for (let taken = 0; taken < chunk.byteLength; ) {
-        if (part.isFull()) {
-          await parts.upload(part.content());
-          part = createPart(partBytes, expectedBytes - bytes);
-        }
-        const added = part.add(chunk.subarray(taken));
-        taken += added;
-        bytes += added;
-      }
-    },
-    async commit() {
-      assertOpen();
-      isOpen = false;
-      try {
-        await persist();
-      } catch (error) {
-        await parts.abandon();
-        throw error;
-      }
-    },
-    async abort() {
-      if (!isOpen) return;
-      isOpen = false;
-      await parts.abandon();
-    },
-  };
+  return writeOnce(names.key, { bytes: () => bytes, add, publish, drop: parts.abandon });
 }
 
 /** A buffer that grows to `limit`: most blobs are much smaller than a part. */
@@ -139,7 +117,7 @@ function createParts(target: Target) {
       // What stays when this fails is found by sweepTemporary.
       const request: S3Request = { method: 'DELETE', key: objectKey, query: { uploadId } };
       const response = await send(request).catch(() => undefined);
-      await response?.body?.cancel();
+      await response?.body?.cancel().catch(() => {});
     },
   };
 }
