@@ -190,21 +190,15 @@ describe('the embedded database', () => {
     expect(drafts).toEqual([]);
   });
 
-  test('stops with a process that exits without stopping it', async () => {
+  test('survives a terminal interrupt of its owner, yet stops when that exits without stopping it', async () => {
     const { child, answer } = await spawnOwner(await dataFolder());
     const pid = await postmasterPid(answer.connection as LocalConnection);
+    const fields = (await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '')).split(' ');
+    // Ctrl-C goes to the terminal's process group: the database leads one of its own.
+    if (process.platform === 'linux') expect(fields[4]).toBe(String(pid));
     child.stdin?.write('exit\n');
     await once(child, 'exit');
     await expect.poll(() => isRunning(pid), { timeout: 10_000 }).toBe(false);
-  });
-
-  test('survives the interrupt that a terminal sends to its owner', async () => {
-    const { child, answer } = await spawnOwner(await dataFolder());
-    const pid = await postmasterPid(answer.connection as LocalConnection);
-    const group = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined);
-    if (group) expect(group.slice(group.lastIndexOf(')') + 2).split(' ')[2]).toBe(String(pid));
-    await end(child);
-    expect(await isRunning(pid)).toBe(false);
   });
 
   test('refuses a second server in this process and in another, naming the first', async () => {
