@@ -9,8 +9,6 @@
  */
 import { spawn, spawnSync } from 'node:child_process';
 import {
-  accessSync,
-  constants,
   mkdirSync,
   readFileSync,
   realpathSync,
@@ -30,8 +28,9 @@ import { fileURLToPath } from 'node:url';
 const LEAST_OWN_NODE = 20;
 const LEAST_NODE = [24, 14, 1];
 const HEARTBEAT_MS = 2_000;
-/** A lock that was not touched for so long belongs to nobody. */
-const STALE_MS = 20_000;
+/** A lock that was not touched for so long belongs to nobody: on another machine, and on this one. */
+const STALE_ELSEWHERE_MS = 20_000;
+const STALE_HERE_MS = 900_000;
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const modules = join(root, 'node_modules');
@@ -94,8 +93,8 @@ function readPackages(path) {
 /** Whether node_modules/.bin/node is a Node that runs TypeScript as it is. */
 function runsOurNode() {
   try {
-    accessSync(linkedNode, constants.X_OK);
-    if (realpathSync(linkedNode) === realpathSync(process.execPath)) return isRecent(process.versions.node);
+    // Asking it takes a while; mostly it is the one that runs this.
+    if (realpathSync(linkedNode) === process.execPath) return isRecent(process.versions.node);
   } catch {
     return false;
   }
@@ -137,7 +136,10 @@ function runNpm(args) {
   const [command, first] = basename(script) === 'npm-cli.js' ? [node, [script]] : ['npm', []];
   return new Promise((resolve, reject) => {
     const child = spawn(command, [...first, ...args], { cwd: root, stdio: ['ignore', 'ignore', 'pipe'] });
-    process.once('exit', () => child.kill());
+    // Killed outright: what it leaves half done is done anew by the next run. By itself it would take a while to stop.
+    for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => child.kill('SIGKILL'));
+    // If this process is killed, npm goes on: whoever comes next waits for it.
+    writeFileSync(lockFile, describeHolders(process.pid, child.pid));
     let output = '';
     child.stderr.setEncoding('utf8').on('data', (text) => {
       process.stderr.write(text);
@@ -146,7 +148,10 @@ function runNpm(args) {
     child.once('error', () =>
       reject(new SetupError('npm is not installed: it comes with Node (nodejs.org)')),
     );
-    child.once('close', (code) => resolve({ code, output }));
+    child.once('close', (code, signal) => {
+      if (signal) reject(new SetupError('stopped'));
+      else resolve({ code, output });
+    });
   });
 }
 
@@ -188,7 +193,7 @@ function linkNode() {
 async function acquireLock() {
   for (let waited = false; ; waited = true) {
     try {
-      writeFileSync(lockFile, JSON.stringify({ pid: process.pid, host: hostname() }), { flag: 'wx' });
+      writeFileSync(lockFile, describeHolders(process.pid), { flag: 'wx' });
       break;
     } catch (error) {
       if (error.code !== 'EEXIST') throw new SetupError(`${root} cannot be written to (${error.code})`);
@@ -202,7 +207,6 @@ async function acquireLock() {
     clearInterval(heartbeat);
     rmSync(lockFile, { force: true });
   };
-  process.once('exit', release);
   return release;
 }
 
@@ -214,11 +218,16 @@ function touchLock() {
   }
 }
 
+function describeHolders(...pids) {
+  return JSON.stringify({ host: hostname(), pids });
+}
+
 function isStale() {
   try {
-    if (Date.now() - statSync(lockFile).mtimeMs > STALE_MS) return true;
-    const { pid, host } = JSON.parse(readFileSync(lockFile, 'utf8'));
-    return host === hostname() && !isAlive(pid);
+    const age = Date.now() - statSync(lockFile).mtimeMs;
+    const { host, pids } = JSON.parse(readFileSync(lockFile, 'utf8'));
+    if (host !== hostname()) return age > STALE_ELSEWHERE_MS;
+    return !pids.some(isAlive) || age > STALE_HERE_MS;
   } catch {
     // Just being written or just removed: look again.
     return false;
@@ -233,8 +242,6 @@ function isAlive(pid) {
     return error.code === 'EPERM';
   }
 }
-
-for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(130));
 
 try {
   await setUp();
