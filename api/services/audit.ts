@@ -4,7 +4,7 @@ import type { Principal } from '../domain/role.ts';
 import { listAudit } from '../store/event-views.ts';
 import { type AuditRow, chainAudit } from '../store/journal.ts';
 
-/** The federation's audit entries, oldest first, all that were committed before the call included. */
+/** The federation's audit entries, all that were committed before the call included. */
 export async function readAudit(
   { db }: Pick<Deps, 'db'>,
   { federationId }: Principal,

@@ -71,3 +71,8 @@ export function openDatabase(target: string | Connection, options: { connections
     close: () => client.end({ timeout: 5 }),
   };
 }
+
+/** Rejects if the database does not answer. */
+export async function pingDatabase(db: Database): Promise<void> {
+  await db.client`select 1`;
+}

@@ -1,7 +1,8 @@
-import { and, asc, eq, gt, inArray, max } from 'drizzle-orm';
+import { and, asc, eq, gt, inArray, isNotNull, max } from 'drizzle-orm';
 import type { Page } from '../domain/page.ts';
 import type { Queryable } from './database.ts';
 import type { AuditRow } from './journal.ts';
+import { afterCursor, pageOrder } from './pages.ts';
 import { auditEntries, events } from './schema.ts';
 
 export type EventRow = typeof events.$inferSelect & { position: number };
@@ -33,14 +34,18 @@ export async function listEvents(
   return rows as EventRow[];
 }
 
-/** A federation's audit entries that are numbered, in order; one more than the page shows. */
+/** A federation's audit entries that are chained; one more than the page shows. */
 export function listAudit(q: Queryable, federationId: string, page: Page): Promise<AuditRow[]> {
   return q
     .select()
     .from(auditEntries)
     .where(
-      and(eq(auditEntries.federationId, federationId), gt(auditEntries.position, Number(page.after ?? 0))),
+      and(
+        eq(auditEntries.federationId, federationId),
+        isNotNull(auditEntries.position),
+        afterCursor(auditEntries.position, page),
+      ),
     )
-    .orderBy(asc(auditEntries.position))
+    .orderBy(pageOrder(auditEntries.position, page))
     .limit(page.limit + 1);
 }

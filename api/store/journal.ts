@@ -106,18 +106,11 @@ async function chainBatch(tx: Queryable): Promise<number> {
   return rows.length;
 }
 
-/** SHA-256, hex, over the hash before (64 hex digits as text) and the entry as canonical JSON. */
+/** SHA-256, hex, over the hash before (64 hex digits as text) and the entry, as the API shows it, in canonical JSON. */
 function hashEntry(previousHash: string, position: number, row: AuditRow): string {
-  const { federationId, actor, action, target, details, createdAt } = row;
-  const entry = {
-    position,
-    federationId,
-    actor,
-    action,
-    target,
-    details,
-    createdAt: createdAt.toISOString(),
-  };
+  const { federationId: federation, actor, action, target, details } = row;
+  const createdAt = row.createdAt.toISOString();
+  const entry = { position, federation, actor, action, target, details, createdAt };
   return createHash('sha256')
     .update(previousHash + canonicalJson(entry))
     .digest('hex');

@@ -1,5 +1,6 @@
 import { z } from '@hono/zod-openapi';
 import type { RunRequest, RunView } from '../../services/runs.ts';
+import { line } from './text.ts';
 import { modelName } from './versions.ts';
 
 const MAX_DEVICES = 100_000;
@@ -9,10 +10,11 @@ const minute = 60_000;
 export const runId = z.uuid().openapi({ example: '0198c5a2-6d7e-7c3b-9f00-2b7d5a1c9e44' });
 export const instant = z.iso.datetime().openapi({ example: '2026-03-01T10:00:00.000Z' });
 
-const scalar = z.union([z.string().max(200), z.number(), z.boolean()]);
+const word = z.string().regex(/^[\w.-]{1,64}$/);
+const scalar = z.union([line(200), z.number(), z.boolean()]);
 const named = (most: number, description: string, example: Record<string, string | number | boolean>) =>
   z
-    .record(z.string().min(1).max(64), scalar)
+    .record(word, scalar)
     .refine((value) => Object.keys(value).length <= most, `at most ${most} members`)
     .openapi({ description, example, maxProperties: most });
 
@@ -40,7 +42,7 @@ const RunStrategy = z
 const RunSelection = z
   .strictObject({
     labels: z
-      .record(z.string().min(1).max(63), z.string().max(128))
+      .record(line(63), line(128))
       .refine((labels) => Object.keys(labels).length <= 32, 'at most 32 labels')
       .openapi({
         description: 'Labels that a device must have.',

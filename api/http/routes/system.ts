@@ -1,0 +1,83 @@
+import { type OpenAPIHono, z } from '@hono/zod-openapi';
+import type { JSONValue } from 'hono/utils/types';
+import type { Deps } from '../../deps.ts';
+import { FedEdgeError } from '../../domain/errors.ts';
+import { createReadiness } from '../../services/readiness.ts';
+import type { AppEnv } from '../context.ts';
+import { buildDocument } from '../document.ts';
+import { createRouter, defineOperation, json } from '../operation.ts';
+
+const tag = 'System';
+
+const Alive = z.object({ status: z.literal('alive') }).openapi('Alive');
+
+const Ready = z
+  .object({
+    status: z.literal('ready'),
+    checks: z
+      .object({ database: z.literal('ok'), schema: z.literal('ok'), blobs: z.literal('ok') })
+      .openapi({ description: 'Parts that the server needs.' }),
+  })
+  .openapi('Ready');
+
+const getLiveness = defineOperation({
+  method: 'get',
+  path: '/livez',
+  operationId: 'getLiveness',
+  tag,
+  summary: 'Tell whether the process runs',
+  policy: 'public',
+  responses: { 200: json(Alive, 'It runs.') },
+});
+
+const getReadiness = defineOperation({
+  method: 'get',
+  path: '/readyz',
+  operationId: 'getReadiness',
+  tag,
+  summary: 'Tell whether requests can be served',
+  description:
+    'Asks the database, its schema and the blob store, at most once in a second. Not ready is 503 with `checks`: each ' +
+    'is `ok`, `failed`, `timeout` (2 s) or, for the schema, `behind`.',
+  policy: 'public',
+  responses: { 200: json(Ready, 'All parts answer.') },
+});
+
+const getDocument = defineOperation({
+  method: 'get',
+  path: '/openapi.json',
+  operationId: 'getDocument',
+  tag,
+  summary: 'Get this document',
+  policy: 'public',
+  responses: {
+    200: json(
+      z.record(z.string().max(100), z.unknown()).openapi({ example: { openapi: '3.1.0' } }),
+      'The OpenAPI 3.1 document.',
+    ),
+  },
+});
+
+/** `app` is the whole API, whose document is served. */
+export function systemRoutes(deps: Deps, app: OpenAPIHono<AppEnv>) {
+  const api = createRouter();
+  const readiness = createReadiness(deps);
+  let document: Record<string, JSONValue> | undefined;
+
+  api.openapi(getLiveness, (c) => c.json({ status: 'alive' as const }, 200));
+
+  api.openapi(getReadiness, async (c) => {
+    if (deps.stopping.aborted) throw new FedEdgeError('shutting_down');
+    const checks = await readiness();
+    const parsed = Ready.shape.checks.safeParse(checks);
+    if (!parsed.success) throw new FedEdgeError('unavailable', { checks });
+    return c.json({ status: 'ready' as const, checks: parsed.data }, 200, { 'cache-control': 'no-store' });
+  });
+
+  api.openapi(getDocument, (c) => {
+    document ??= buildDocument(app) as unknown as Record<string, JSONValue>;
+    return c.json(document, 200, { 'cache-control': 'no-cache' });
+  });
+
+  return api;
+}
