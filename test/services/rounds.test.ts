@@ -5,7 +5,7 @@ import { returnAssignment } from '../../api/services/assignments.ts';
 import { createWaitingRoom } from '../../api/services/waiting-room.ts';
 import { runWorker } from '../../api/services/worker.ts';
 import { devices } from '../../api/store/schema.ts';
-import { createTestDeps, type TestDeps } from '../support/deps.ts';
+import { createTestApp, type TestApp } from '../support/app.ts';
 import {
   createTestWorker,
   openAssignments,
@@ -15,10 +15,10 @@ import {
   view,
 } from '../support/rounds.ts';
 
-let test: TestDeps;
+let test: TestApp;
 let worker: ReturnType<typeof createTestWorker>;
 beforeEach(async () => {
-  test = await createTestDeps();
+  test = await createTestApp();
   worker = createTestWorker(test.deps);
 });
 afterEach(async () => {
