@@ -37,8 +37,8 @@ export type ParameterResult<P> = { ok: true; parameters: P } | { ok: false; reas
  * A fold strategy: a running combination of updates in sequence order (a monoid action, after the vector-space
  * statistics of pfl-research). Pure: the kernels that it computes with are passed in.
  *
- * An accumulator is filled by consecutive `add` calls: one update's values arrive as chunks that cover the
- * accumulator's range in order, before the next update begins. `scalars`/`restore` carry everything but the vectors,
+ * An accumulator is filled by consecutive `add` calls: one update's values arrive as chunks in file order that cover
+ * the accumulator's range exactly once, one of them beginning at its start, before the next update begins. `scalars`/`restore` carry everything but the vectors,
  * so that a checkpoint resumes with the same bits.
  */
 export interface FoldStrategy<P = unknown, A extends Accumulator = Accumulator> {
