@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { createMiddleware } from 'hono/factory';
 import type { AppEnv } from './context.ts';
 
@@ -21,6 +22,8 @@ export const closeUnreadBodies = createMiddleware<AppEnv>(async (c, next) => {
   } finally {
     clearTimeout(late);
   }
+  // A short body that came together with its head is complete a moment after the head was handed to us.
+  if (!incoming.complete) await nextTurn();
   if (incoming.complete || incoming.destroyed) return;
   const { status, headers } = c.res;
   const answer = new Uint8Array(await c.res.arrayBuffer());
