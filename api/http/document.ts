@@ -51,16 +51,20 @@ Each operation names who may call it in \`x-policy\`: \`public\`, \`device\` (an
 may) or \`member\` (any of them).`;
 
 const tags = [
+  ['Enrolment tokens', 'What lets devices register.'],
   ['Devices', 'Registration, keys and what devices tell about themselves.'],
   ['Tokens', 'Access tokens of devices.'],
-  ['Assignments', 'What a device has to do, and where its results go.'],
+  ['Operator keys', 'Keys of people and pipelines.'],
   ['Models', 'Models, their versions and weights.'],
   ['Runs', 'Training of a model, round by round.'],
   ['Rounds', 'What became of each round and update.'],
+  ['Assignments', 'What a device has to do, and where its results go.'],
+  ['Uploads', 'Updates that are sent in parts.'],
   ['Events', 'What happened, as a stream and as the audit log.'],
-  ['Operators', 'Keys of people and pipelines.'],
   ['System', 'Health and discovery.'],
 ] as const;
+
+const WITH_EXAMPLE = ['application/json', 'application/x-www-form-urlencoded'];
 
 const frame = {
   info: {
@@ -83,7 +87,11 @@ export function buildDocument(app: OpenAPIHono<AppEnv>, edition: '3.0' | '3.1' =
     .filter(([name]) => used.delete(name))
     .map(([name, text]) => ({ name, description: text }));
   document.tags.push(...[...used].sort().map((name) => ({ name, description: name })));
-  for (const { operation } of listOperations(document)) addExamples(operation, document.components.schemas);
+  for (const { operation } of listOperations(document)) {
+    addExamples(operation, document.components.schemas);
+    for (const parameter of operation.parameters ?? []) mendParameter(parameter);
+  }
+  if (edition === '3.0') dropUntypedNull(document);
   return document;
 }
 
@@ -110,10 +118,27 @@ function registerSecurity(app: OpenAPIHono<AppEnv>): void {
   });
 }
 
+/** A coerced number takes null for 0, but no parameter can be null. Identifiers need no words of their own. */
+function mendParameter(parameter: DocumentParameter): void {
+  const { schema, name } = parameter;
+  if (Array.isArray(schema.type)) schema.type = schema.type.find((type) => type !== 'null')!;
+  delete schema.nullable;
+  if (parameter.in === 'path') parameter.description ??= `The id of the ${name}.`;
+}
+
+/** In OpenAPI 3.0 `nullable` needs a type; what has none takes null anyway. */
+function dropUntypedNull(node: unknown): void {
+  if (typeof node !== 'object' || node === null) return;
+  if ('nullable' in node && !('type' in node)) delete node.nullable;
+  for (const child of Object.values(node)) dropUntypedNull(child);
+}
+
 function addExamples({ requestBody, responses }: DocumentOperation, schemas: Schemas): void {
   const contents = [requestBody?.content, ...Object.values(responses).map(({ content }) => content)];
   for (const content of contents) {
-    const body = content?.['application/json'];
-    if (body && body.example === undefined) body.example = exampleOf(body.schema, schemas);
+    for (const media of WITH_EXAMPLE) {
+      const body = content?.[media];
+      if (body && body.example === undefined) body.example = exampleOf(body.schema, schemas);
+    }
   }
 }

@@ -110,7 +110,7 @@ const deleteAssignment = defineOperation({
       reason: z
         .enum(['battery', 'no_data', 'busy', 'failed', 'other'])
         .default('other')
-        .openapi({ example: 'battery' }),
+        .openapi({ description: 'Why the device gives it back.', example: 'battery' }),
     }),
   },
   responses: { 204: { description: 'Given back' } },

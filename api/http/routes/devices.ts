@@ -17,7 +17,12 @@ const listDevicesOperation = defineOperation({
   summary: 'List devices',
   policy: 'viewer',
   request: {
-    query: pageQuery.extend({ state: z.enum(['pending', 'active', 'revoked']).optional() }),
+    query: pageQuery.extend({
+      state: z
+        .enum(['pending', 'active', 'revoked'])
+        .optional()
+        .openapi({ description: 'Only devices in this state.', example: 'pending' }),
+    }),
   },
   responses: { 200: json(pageOf(schemas.deviceSchema, 'DevicePage'), 'Devices as they registered.') },
   problems: ['invalid_cursor'],

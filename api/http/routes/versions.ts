@@ -27,7 +27,9 @@ const tag = 'Models';
 const params = z.object({ model: modelName });
 const versionParams = z.object({ model: modelName, version: versionNumber });
 const binary = { 'application/octet-stream': { schema: z.string().openapi({ format: 'binary' }) } };
-const text = (description: string) => z.string().max(1024).optional().openapi({ description });
+const ETAG = '"3f0a377ba0a4a460ecb616f6507ce0d8cfa3e704025d4fda3ed0c5ca05468728"';
+const text = (description: string, example: string) =>
+  z.string().max(1024).optional().openapi({ description, example });
 
 const createVersionOperation = defineOperation({
   method: 'post',
@@ -82,11 +84,13 @@ const getWeightsOperation = defineOperation({
   policy: 'member',
   request: {
     params: versionParams,
-    query: z.object({ variant: z.enum(['f32']).default('f32') }),
+    query: z.object({
+      variant: z.enum(['f32']).default('f32').openapi({ description: 'The form of the weights.' }),
+    }),
     headers: z.object({
-      Range: text('One range of bytes: `bytes=0-1023`, `bytes=1024-`, `bytes=-512`.'),
-      'If-Range': text('The ETag; with another one the whole file comes.'),
-      'If-None-Match': text('ETags that the caller has.'),
+      Range: text('One range of bytes: `bytes=0-1023`, `bytes=1024-`, `bytes=-512`.', 'bytes=1024-'),
+      'If-Range': text('The ETag; with another one the whole file comes.', ETAG),
+      'If-None-Match': text('ETags that the caller has.', ETAG),
     }),
   },
   responses: {
@@ -104,7 +108,7 @@ const getCurrentOperation = defineOperation({
   tag,
   summary: 'Get the version to use now',
   policy: 'member',
-  request: { params, headers: z.object({ 'If-None-Match': text('The ETag that the caller has.') }) },
+  request: { params, headers: z.object({ 'If-None-Match': text('The ETag that the caller has.', ETAG) }) },
   responses: {
     200: json(ModelVersion, 'The version to use.'),
     304: { description: 'It is the one that the caller has.' },

@@ -4,6 +4,7 @@ import { modelName, sha256 } from './versions.ts';
 
 const MAX_TENSORS = 4096;
 const MAX_RANK = 8;
+const MAX_TOPOLOGY_MEMBERS = 64;
 
 const TensorSpec = z
   .object({
@@ -33,10 +34,14 @@ const TensorSpec = z
 const Architecture = z
   .object({
     format: z.literal('tfjs-layers'),
-    topology: z.record(z.string().max(100), z.unknown()).openapi({
-      description: 'The JSON of a Keras or TF.js layers model. Layers that can carry code are refused.',
-      example: { class_name: 'Sequential', config: { name: 'mlp', layers: [] } },
-    }),
+    topology: z
+      .record(z.string().max(100), z.unknown())
+      .refine((value) => Object.keys(value).length <= MAX_TOPOLOGY_MEMBERS, 'too many members')
+      .openapi({
+        maxProperties: MAX_TOPOLOGY_MEMBERS,
+        description: 'The JSON of a Keras or TF.js layers model. Layers that can carry code are refused.',
+        example: { class_name: 'Sequential', config: { name: 'mlp', layers: [] } },
+      }),
   })
   .openapi('Architecture');
 

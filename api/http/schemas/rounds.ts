@@ -5,7 +5,9 @@ import { instant, runId } from './runs.ts';
 import { modelName } from './versions.ts';
 
 export const roundId = z.uuid().openapi({ example: '0198c5b0-11aa-7d20-8c11-0e2f4a6b8c0d' });
-export const RoundKindName = z.enum(['train', 'evaluate']).openapi({ example: 'train' });
+export const RoundKindName = z
+  .enum(['train', 'evaluate'])
+  .openapi({ description: 'Whether devices train or measure.', example: 'train' });
 
 const whole = (description: string, example: number) => z.int().min(0).openapi({ description, example });
 const reason = (description: string, example: string) =>

@@ -129,7 +129,7 @@ export const CreateRun = z
 
 export const RunStateName = z
   .enum(['active', 'paused', 'completed', 'stopped', 'failed'])
-  .openapi({ example: 'active' });
+  .openapi({ description: 'The state of the run.', example: 'active' });
 
 export const Run = z
   .object({
