@@ -16,7 +16,7 @@ import { createOperatorKey } from '../../api/services/operator-keys.ts';
 import { loadTokenKeys } from '../../api/services/token-keys.ts';
 import { createFileBlobs } from '../../api/store/blobs/file-blobs.ts';
 import { openDatabase } from '../../api/store/database.ts';
-import { startListener } from '../../api/store/listener.ts';
+import { type Listener, startListener } from '../../api/store/listener.ts';
 import { migrateDatabase } from '../../api/store/migrate.ts';
 import { createTestClock, type TestClock } from './clock.ts';
 import { createDeviceKey, type DeviceKey, signAssertion, signProof } from './device-keys.ts';
@@ -44,8 +44,11 @@ export interface TestApp {
   enrollmentToken(input?: Partial<EnrollmentTokenInput>): Promise<string>;
   /** Registers over HTTP and gets a token. */
   enrolDevice(input?: EnrolInput): Promise<EnrolledDevice>;
-  /** Another replica: the same database, blobs, clock and signing keys; connections and caches of its own. */
-  replica(): Promise<{ app: App; deps: Deps }>;
+  /**
+   * Another replica: the same database, blobs, clock and signing keys; connections and caches of its own. It hears of
+   * changed credentials by `credentials` if that is given.
+   */
+  replica(credentials?: Pick<Listener, 'subscribe'>): Promise<{ app: App; deps: Deps }>;
   close(): Promise<void>;
 }
 
@@ -103,8 +106,9 @@ export async function createTestApp(overrides: Partial<Deps> = {}): Promise<Test
     },
     enrollmentToken,
     enrolDevice: async (input = {}) => enrol(app, deps, await enrollmentToken(input.token), input),
-    replica: async () => {
+    replica: async (credentials) => {
       const other = await createDeps({ keys: deps.keys });
+      if (credentials) other.credentials = createCredentialCache(credentials);
       return { app: createApp(other), deps: other };
     },
     close: async () => {
