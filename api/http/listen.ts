@@ -30,7 +30,7 @@ const serverOptions = {
 
 /** Serves the app. Rejects if the address is taken. */
 export async function listen(
-  app: OpenAPIHono<AppEnv>,
+  app: Pick<OpenAPIHono<AppEnv>, 'fetch'>,
   { host, port }: { host: string; port: number },
 ): Promise<Listening> {
   const server = createAdaptorServer({

@@ -1,7 +1,7 @@
 import { and, eq, gt, isNull, lt, sql } from 'drizzle-orm';
 import type { Page } from '../domain/page.ts';
 import type { Queryable } from './database.ts';
-import { enrollmentTokens } from './schema.ts';
+import { devices, enrollmentTokens } from './schema.ts';
 
 export type EnrollmentTokenRow = typeof enrollmentTokens.$inferSelect;
 
@@ -77,4 +77,27 @@ export async function markEnrollmentTokenRevoked(
   if (changed.length > 0) return { changed: true };
   const found = await tx.select({ id: enrollmentTokens.id }).from(enrollmentTokens).where(mine);
   return found.length > 0 ? { changed: false } : undefined;
+}
+
+/** Whether a device has ever registered with the federation, or could now. */
+export async function canDevicesEnrol(q: Queryable, federationId: string, now: Date): Promise<boolean> {
+  const device = q
+    .select({ id: devices.id })
+    .from(devices)
+    .where(eq(devices.federationId, federationId))
+    .limit(1);
+  const token = q
+    .select({ id: enrollmentTokens.id })
+    .from(enrollmentTokens)
+    .where(
+      and(
+        eq(enrollmentTokens.federationId, federationId),
+        isNull(enrollmentTokens.revokedAt),
+        gt(enrollmentTokens.expiresAt, now),
+        lt(enrollmentTokens.uses, enrollmentTokens.maxUses),
+      ),
+    )
+    .limit(1);
+  const [registered, usable] = await Promise.all([device, token]);
+  return registered.length > 0 || usable.length > 0;
 }

@@ -1,0 +1,96 @@
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import type { Config } from './config.ts';
+import type { Deps } from './deps.ts';
+import { createFailpoints } from './failpoints.ts';
+import { createKernels } from './kernels/kernels.ts';
+import { createCredentialCache } from './services/credential-cache.ts';
+import { ensureFederation } from './services/federation.ts';
+import { loadTokenKeys } from './services/token-keys.ts';
+import type { BlobStore } from './store/blobs/blob-store.ts';
+import { createFileBlobs } from './store/blobs/file-blobs.ts';
+import { createS3Blobs } from './store/blobs/s3-blobs.ts';
+import { type Connection, openDatabase } from './store/database.ts';
+import { startDatabaseClock } from './store/database-clock.ts';
+import { startListener } from './store/listener.ts';
+import { migrateDatabase } from './store/migrate.ts';
+import { acquireServerLock } from './store/server-lock.ts';
+
+/** What a root knows when it builds the dependencies. */
+export interface Surroundings {
+  config: Config;
+  log: Logger;
+  /** Aborted when the process begins to shut down. */
+  stopping: AbortSignal;
+  /** A database by URL, or the embedded one's connection, which this process then has for itself. */
+  target: string | Connection;
+  publicUrl: string;
+}
+
+export interface OpenDeps {
+  deps: Deps;
+  /** Ends the connections. Nothing may use `deps` any longer. */
+  close(): Promise<void>;
+}
+
+/**
+ * The one place where the parts are put together: brings the database to this version's schema, sees to it that
+ * somebody can manage the federation, and answers what services work with.
+ */
+export async function openDeps(surroundings: Surroundings): Promise<OpenDeps> {
+  const { config, log, stopping, target, publicUrl } = surroundings;
+  const db = openDatabase(target, { connections: config.databaseConnections });
+  try {
+    const unlock = typeof target === 'string' ? undefined : await acquireServerLock(db);
+    const [keys, clock, listener] = await Promise.all([
+      loadTokenKeys({ dataDir: config.dataDir, file: config.tokenKeysFile }),
+      startDatabaseClock(db, (error) => log.warn({ err: error }, 'the database does not tell its time')),
+      startListener(db),
+      migrateDatabase(target),
+    ]);
+    const failpoint = createFailpoints(config.failpoint);
+    const kernels = createKernels();
+    const deps: Deps = {
+      config,
+      publicUrl,
+      db,
+      listener,
+      blobs: openBlobs(config, failpoint),
+      clock,
+      keys,
+      credentials: createCredentialCache(listener),
+      log,
+      createScanner: () => kernels.createScanner(),
+      stopping,
+      failpoint,
+    };
+    await ensureFederation(deps);
+    const close = async () => {
+      clock.stop();
+      await unlock?.().catch(() => undefined);
+      await db.close();
+    };
+    return { deps, close };
+  } catch (error) {
+    await db.close();
+    throw error;
+  }
+}
+
+function openBlobs({ s3, dataDir }: Config, failpoint: Deps['failpoint']): BlobStore {
+  if (!s3) return createFileBlobs({ dir: join(dataDir, 'blobs'), failpoint });
+  const { url, region, accessKeyId, secretAccessKey } = s3;
+  const { origin, pathname } = new URL(url);
+  const [bucket = '', ...folders] = pathname.split('/').filter((part) => part !== '');
+  const prefix = folders.map((folder) => `${folder}/`).join('');
+  return createS3Blobs({
+    endpoint: origin,
+    bucket,
+    prefix,
+    pathStyle: true,
+    region,
+    accessKeyId,
+    secretAccessKey,
+    failpoint,
+  });
+}

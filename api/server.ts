@@ -1,0 +1,80 @@
+/**
+ * Root: the HTTP API. By default it brings its own database, in the data folder, and runs the worker loop too; with
+ * DATABASE_URL any number of them may serve one federation.
+ */
+import { join, resolve } from 'node:path';
+import type { Logger } from 'pino';
+import { readCommandLine } from './command-line.ts';
+import { type Config, loadConfig } from './config.ts';
+import { createLog } from './logging.ts';
+import { runProcess, StartError, untilAborted } from './process.ts';
+import {
+  acquireOwnership,
+  type LocalConnection,
+  type Ownership,
+  startLocalDatabase,
+} from './store/local-database.ts';
+
+/** Requests that are under way at a shutdown have so long to end. */
+const DRAIN_MS = 10_000;
+
+await runProcess(async (stopping) => {
+  const line = readCommandLine(process.argv.slice(2), process.env);
+  if (line.kind === 'help') return console.log(line.text);
+  const config = loadConfig(line.env);
+  await serve({ ...config, dataDir: resolve(config.dataDir) }, line.json, stopping);
+});
+
+/** Serves until `stopping` aborts; then polls and the worker end, requests are drained and the database is stopped. */
+async function serve(config: Config, asJson: boolean, stopping: AbortSignal): Promise<void> {
+  await using resources = new AsyncDisposableStack();
+  const ownership = config.databaseUrl === undefined ? await acquireOwnership(config.dataDir) : undefined;
+  resources.defer(() => ownership?.release());
+  const logFile = process.stdout.isTTY && !asJson ? join(config.dataDir, 'server.log') : undefined;
+  const { log, flush } = createLog(config, logFile);
+  resources.defer(flush);
+  // The modules load while the database starts.
+  const [target, { openDeps }, { createApp }, { createEntrance }, { listen }, { runWorker }, { announce }] =
+    await Promise.all([
+      ownership ? startDatabase(ownership, log, resources) : config.databaseUrl!,
+      import('./bootstrap.ts'),
+      import('./http/app.ts'),
+      import('./http/entrance.ts'),
+      import('./http/listen.ts'),
+      import('./services/worker.ts'),
+      import('./announcement.ts'),
+    ]);
+  const entrance = createEntrance();
+  const { url, close } = await listen(entrance, config).catch((error) => explainListen(error, config));
+  resources.defer(() => close(DRAIN_MS));
+  const opened = await openDeps({ config, log, stopping, target, publicUrl: config.publicUrl ?? url });
+  resources.defer(opened.close);
+  entrance.open(createApp(opened.deps));
+  const stopped = untilAborted(stopping);
+  const working = config.worker === 'embedded' ? runWorker(opened.deps, { signal: stopping }) : stopped;
+  await Promise.race([announce(opened.deps, { url, logFile, asJson }).then(() => stopped), working]);
+  log.info('stopping');
+  await Promise.all([close(DRAIN_MS), working]);
+}
+
+async function startDatabase(
+  ownership: Ownership,
+  log: Logger,
+  resources: AsyncDisposableStack,
+): Promise<LocalConnection> {
+  const { dataDir } = ownership;
+  const database = await startLocalDatabase({ dataDir, ownership, log: (message) => log.info(message) });
+  resources.defer(() => database.stop());
+  return database.connection;
+}
+
+function explainListen(error: NodeJS.ErrnoException, { host, port }: Config): never {
+  const reasons: Record<string, string> = {
+    EADDRINUSE: `port ${port} of ${host} is taken: choose another with --port (0 for any free one)`,
+    EACCES: `port ${port} needs rights that this user lacks: choose one from 1024 on with --port`,
+    EADDRNOTAVAIL: `${host} is no address of this machine: choose another with --host`,
+    ENOTFOUND: `${host} is no address of this machine: choose another with --host`,
+  };
+  const reason = reasons[error.code ?? ''];
+  throw reason ? new StartError(reason, { cause: error }) : error;
+}
