@@ -70,6 +70,11 @@ interface Base {
 async function createModel({ db, blobs: store }: Deps, base: Base): Promise<{ id: string; name: string }> {
   const id = newId(base.createdAt);
   const name = `model-${id.slice(-12)}`;
+  const evaluation = {
+    evaluationKey: `evaluation/${id}`,
+    evaluationDigest: '0'.repeat(64),
+    evaluationExamples: 1,
+  };
   const file = encodeValues([1, 2, 3, 4, 5, 6, 7, 8]);
   const blobKey = `version/${id}`;
   const writer = await store.create(blobKey);
@@ -78,7 +83,7 @@ async function createModel({ db, blobs: store }: Deps, base: Base): Promise<{ id
   await db.pool.insert(blobs).values({ key: blobKey, state: 'live', createdAt: base.createdAt });
   await db.pool
     .insert(models)
-    .values({ ...base, id, name, description: '', manifest, parameters: 8, head: 1 });
+    .values({ ...base, ...evaluation, id, name, description: '', manifest, parameters: 8, head: 1 });
   const digest = createHash('sha256').update(file).digest('hex');
   await db.pool
     .insert(modelVersions)
