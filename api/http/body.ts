@@ -66,53 +66,70 @@ function openBody(c: Context<AppEnv>): AsyncIterable<Uint8Array> | Iterable<Uint
 }
 
 /**
- * 'data' events into a short queue, with pauses. Node's own iterator would destroy the socket when its consumer stops
- * early, and with it the answer that says why.
+ * Node's own iterator would destroy the socket when its consumer stops early, and with it the answer that says why.
  */
 async function* readIncoming(incoming: IncomingMessage): AsyncGenerator<Uint8Array> {
+  const arrivals = gatherArrivals(incoming);
+  try {
+    while (true) {
+      const chunk = arrivals.take();
+      if (chunk) yield chunk;
+      else if (arrivals.state === 'ended') return;
+      else if (arrivals.state === 'cut') throw new FedEdgeError('body_incomplete');
+      else await arrivals.more();
+    }
+  } finally {
+    arrivals.stop();
+  }
+}
+
+/** 'data' events into a short queue, with pauses while it is full; a body that does not move for long counts as cut. */
+function gatherArrivals(incoming: IncomingMessage) {
   const queue: Uint8Array[] = [];
   let queuedBytes = 0;
-  let ended = incoming.readableEnded;
-  let closed = incoming.destroyed;
   let wake = () => {};
   const idle = setTimeout(() => {
     if (incoming.isPaused()) idle.refresh();
     else onClose();
   }, IDLE_MS);
-  const onData = (chunk: Uint8Array) => {
+  const arrivals = {
+    state: 'open' as 'open' | 'ended' | 'cut',
+    take(): Uint8Array | undefined {
+      const chunk = queue.shift();
+      queuedBytes -= chunk?.byteLength ?? 0;
+      return chunk;
+    },
+    more(): Promise<void> {
+      if (incoming.isPaused()) incoming.resume();
+      return new Promise((resolve) => {
+        wake = resolve;
+      });
+    },
+    stop(): void {
+      clearTimeout(idle);
+      incoming.off('data', onData).off('end', onEnd).off('close', onClose).pause();
+    },
+  };
+  function onData(chunk: Uint8Array): void {
     queue.push(chunk);
     queuedBytes += chunk.byteLength;
     if (queuedBytes >= HIGH_WATER_BYTES) incoming.pause();
     idle.refresh();
     wake();
-  };
-  const onEnd = () => {
-    ended = true;
-    wake();
-  };
-  const onClose = () => {
-    closed = true;
-    wake();
-  };
-  incoming.on('data', onData).on('end', onEnd).on('close', onClose);
-  try {
-    while (true) {
-      const chunk = queue.shift();
-      if (chunk) {
-        queuedBytes -= chunk.byteLength;
-        yield chunk;
-      } else if (ended) return;
-      else if (closed) throw new FedEdgeError('body_incomplete');
-      else {
-        const woken = new Promise<void>((resolve) => {
-          wake = resolve;
-        });
-        if (incoming.isPaused()) incoming.resume();
-        await woken;
-      }
-    }
-  } finally {
-    clearTimeout(idle);
-    incoming.off('data', onData).off('end', onEnd).off('close', onClose).pause();
   }
+  function onEnd(): void {
+    arrivals.state = 'ended';
+    wake();
+  }
+  function onClose(): void {
+    incoming.off('data', onData);
+    // What had arrived before the cut is still in the stream, which will not hand it out by itself any more.
+    for (let rest = incoming.read(); rest !== null; rest = incoming.read()) queue.push(rest);
+    if (arrivals.state === 'open') arrivals.state = 'cut';
+    wake();
+  }
+  if (incoming.readableEnded) onEnd();
+  else if (incoming.destroyed) onClose();
+  incoming.on('data', onData).on('end', onEnd).on('close', onClose);
+  return arrivals;
 }
