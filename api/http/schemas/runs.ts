@@ -109,7 +109,7 @@ const seed = z
   .min(0)
   .max(2 ** 31 - 1)
   .openapi({ description: 'Decides which devices are drawn.', example: 42 });
-const runName = z.string().trim().max(100).openapi({ description: 'For people.', example: 'first training' });
+const runName = line(100).openapi({ description: 'For people.', example: 'first training' });
 const endAt = instant.openapi({ description: 'No round opens from then on.' });
 
 export const CreateRun = z
