@@ -97,7 +97,11 @@ function fetchPackages(folder: string, downloads: string): void {
     [PROTOBUF, join(folder, 'node_modules', 'google-protobuf')],
   ] as const) {
     const before = new Set(readdirSync(downloads));
-    run('npm', ['pack', '--silent', '--pack-destination', downloads, spec], `cannot fetch ${spec} from npm`);
+    run(
+      'npm',
+      ['pack', '--loglevel', 'error', '--pack-destination', downloads, spec],
+      `cannot fetch ${spec} from npm`,
+    );
     const archive = readdirSync(downloads).find((name) => !before.has(name) && name.endsWith('.tgz'));
     if (!archive) throw new NativeError(`npm pack wrote no archive of ${spec}`);
     report(spec, join(downloads, archive));

@@ -42,15 +42,23 @@ export function cutBatch(model: Model, data: Examples, rows: ArrayLike<number>, 
   const target = new (objective.targetDtype === 'int32' ? Int32Array : Float32Array)(rows.length * labels);
   for (let i = 0; i < rows.length; i++) {
     const row = rows[i]!;
-    x.set(data.x.values.subarray(row * width, (row + 1) * width), i * width);
+    const values = data.x.values.subarray(row * width, (row + 1) * width);
+    if (data.x.dtype === 'U8') scaleInto(x, values, i * width);
+    else x.set(values, i * width);
     target.set(data.y.subarray(row * labels, (row + 1) * labels), i * labels);
   }
-  if (data.x.dtype === 'U8') for (let i = 0; i < x.length; i++) x[i] = x[i]! / 255;
   const shape = objective.targetShape(outputShape(model, rows.length));
   return {
     x: tf.tensor(x, [rows.length, ...data.x.shape.slice(1)], 'float32'),
     target: tf.tensor(target, shape, objective.targetDtype),
   };
+}
+
+/** 8-bit values as fractions of 255. */
+const FRACTIONS = Float32Array.from({ length: 256 }, (_, value) => value / 255);
+
+function scaleInto(to: Float32Array, bytes: ArrayLike<number>, at: number): void {
+  for (let i = 0; i < bytes.length; i++) to[at + i] = FRACTIONS[bytes[i]!]!;
 }
 
 function rowLength({ shape }: Inputs): number {

@@ -1,5 +1,6 @@
 import type { Hyperparameters } from '../domain/ml.ts';
 import { objectiveOf } from './losses.ts';
+import { requireOptimizer } from './optimizers.ts';
 
 const MAX_COUNT = 1_000_000;
 
@@ -23,7 +24,7 @@ export function hyperparametersOf(plain: Readonly<Record<string, unknown>>): Hyp
 
 /** Gives its argument back, or throws when a value is out of its range. */
 export function checkHyperparameters(hyperparameters: Hyperparameters): Hyperparameters {
-  const { epochs, batchSize, learningRate, momentum = 0, maxExamples = 1, loss } = hyperparameters;
+  const { epochs, batchSize, learningRate, momentum = 0, maxExamples = 1 } = hyperparameters;
   for (const [name, value] of Object.entries({ epochs, batchSize, maxExamples })) {
     if (!Number.isInteger(value) || value < 1 || value > MAX_COUNT) {
       throw new Error(`${name} must be an integer from 1 to ${MAX_COUNT}, not ${value}`);
@@ -33,6 +34,7 @@ export function checkHyperparameters(hyperparameters: Hyperparameters): Hyperpar
     throw new Error(`learningRate must be a positive number, not ${learningRate}`);
   }
   if (!(momentum >= 0 && momentum < 1)) throw new Error(`momentum must be in [0, 1), not ${momentum}`);
-  objectiveOf(loss);
+  objectiveOf(hyperparameters.loss);
+  requireOptimizer(hyperparameters.optimizer);
   return hyperparameters;
 }

@@ -55,7 +55,8 @@ const objectives: Record<LossName, Objective> = {
 
 /** The objective of a loss by name; the model's output is taken as probabilities by the crossentropies. */
 export function objectiveOf(loss: LossName = 'sparseCategoricalCrossentropy'): Objective {
-  const objective = objectives[loss];
-  if (!objective) throw new Error(`unknown loss ${loss}: one of ${Object.keys(objectives).join(', ')}`);
-  return objective;
+  if (!Object.hasOwn(objectives, loss)) {
+    throw new Error(`unknown loss ${loss}: one of ${Object.keys(objectives).join(', ')}`);
+  }
+  return objectives[loss];
 }

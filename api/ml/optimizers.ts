@@ -10,17 +10,20 @@ const optimizers: Record<OptimizerName, (learningRate: number, momentum: number)
   adagrad: (learningRate) => tf.train.adagrad(learningRate),
 };
 
+/** Throws when the package has no such optimiser. */
+export function requireOptimizer(name: OptimizerName = 'sgd'): void {
+  if (Object.hasOwn(optimizers, name)) return;
+  throw new Error(`unknown optimizer ${name}: one of ${Object.keys(optimizers).join(', ')}`);
+}
+
 /** An optimiser with fresh state, until `disposeOptimizer`. */
 export function createOptimizer({
   optimizer = 'sgd',
   learningRate,
   momentum = 0,
 }: Hyperparameters): tf.Optimizer {
-  const create = optimizers[optimizer];
-  if (!create) {
-    throw new Error(`unknown optimizer ${optimizer}: one of ${Object.keys(optimizers).join(', ')}`);
-  }
-  return create(learningRate, momentum);
+  requireOptimizer(optimizer);
+  return optimizers[optimizer](learningRate, momentum);
 }
 
 /** The package's momentum optimiser forgets a tensor that its base class holds. */
