@@ -1,8 +1,10 @@
 /**
- * npm run native: builds tfjs-node's addon, the fastest backend of a device that trains, from the source in its npm
- * package and from the libraries in TensorFlow's Python wheel. Optional: without it devices train on WebAssembly.
+ * npm run native: builds tfjs-node's addon, the fastest backend of a device that trains, from the source in
+ * its npm package and from the libraries in TensorFlow's Python wheel. Optional: without it devices train on
+ * WebAssembly.
  *
- * Usage: native [--dir FOLDER]   (default: FEDEDGE_NATIVE_DIR, else ~/.cache/fededge/tfjs-node-<version>-napi8)
+ * Usage: native [--dir FOLDER]   (default: FEDEDGE_NATIVE_DIR, else
+ * ~/.cache/fededge/tfjs-node-<version>-napi8)
  */
 import { spawnSync } from 'node:child_process';
 import {
@@ -148,7 +150,9 @@ function fetchLibraries(folder: string, downloads: string, python: string): void
   for (const name of LIBRARIES) report(name, join(lib, name));
 }
 
-/** The packages that the addon's JavaScript asks for, as names alone: the backend lends it the core in use. */
+/**
+ * The packages that the addon's JavaScript asks for, as names alone: the backend lends it the core in use.
+ */
 function lendPackages(folder: string): void {
   for (const name of ['tfjs', 'tfjs-core']) {
     const path = join(folder, 'node_modules', '@tensorflow', name, 'index.js');

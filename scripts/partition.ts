@@ -15,9 +15,9 @@ export interface DirichletPartition {
 }
 
 /**
- * Splits labelled data over devices, each class by proportions drawn from a symmetric Dirichlet distribution (Hsu, Qi,
- * Brown 2019, arXiv 1909.06335): the usual model of data that is not identically distributed. No example is given to
- * two devices.
+ * Splits labelled data over devices, each class by proportions drawn from a symmetric Dirichlet distribution
+ * (Hsu, Qi, Brown 2019, arXiv 1909.06335): the usual model of data that is not identically distributed. No
+ * example is given to two devices.
  *
  * @returns for each device the indices of its examples, in random order.
  */
@@ -65,7 +65,10 @@ function splitClasses(classes: number[][], devices: number, alpha: number, rando
   return shards;
 }
 
-/** Equal shards: each device draws its examples by a class mixture of its own, from the classes that still have any. */
+/**
+ * Equal shards: each device draws its examples by a class mixture of its own, from the classes that still
+ * have any.
+ */
 function drawShards(
   classes: number[][],
   { devices, alpha, perDevice = 0 }: DirichletPartition,
@@ -119,8 +122,8 @@ export function dirichlet(size: number, alpha: number, random: Random): number[]
 }
 
 /**
- * A gamma variable of the given shape and scale 1 (Marsaglia and Tsang 2000, "A Simple Method for Generating Gamma
- * Variables"; shapes below 1 by their section 6).
+ * A gamma variable of the given shape and scale 1 (Marsaglia and Tsang 2000, "A Simple Method for Generating
+ * Gamma Variables"; shapes below 1 by their section 6).
  */
 export function gamma(shape: number, random: Random): number {
   if (shape < 1) return gamma(shape + 1, random) * (1 - random()) ** (1 / shape);

@@ -1,7 +1,7 @@
 /**
  * Architectures are data from outside that every device builds, so they are held against a list: layers whose
- * behaviour is fixed by their settings. Whatever could carry code (Lambda layers, marshalled functions, classes of
- * somebody's package) is refused, as is what is not known.
+ * behaviour is fixed by their settings. Whatever could carry code (Lambda layers, marshalled functions,
+ * classes of somebody's package) is refused, as is what is not known.
  */
 
 /** The topology of a model in Keras's JSON, as `LayersModel.toJSON` or Keras's `to_json` write it, parsed. */

@@ -18,14 +18,19 @@ export interface NamedTensor {
 /** Weights by the name that the manifest gives them. */
 export type NamedTensors = ReadonlyMap<string, NamedTensor>;
 
-/** Rows of examples. The first dimension counts them. `U8` is scaled by 1/255 (images), `I32` holds indices (tokens). */
+/**
+ * Rows of examples. The first dimension counts them. `U8` is scaled by 1/255 (images), `I32` holds indices
+ * (tokens).
+ */
 export interface Inputs {
   shape: readonly number[];
   dtype: 'F32' | 'U8' | 'I32';
   values: Float32Array | Uint8Array | Int32Array;
 }
 
-/** Examples with their targets: class indices for a classifier, values for a regression; one row an example. */
+/**
+ * Examples with their targets: class indices for a classifier, values for a regression; one row an example.
+ */
 export interface Examples {
   x: Inputs;
   y: Int32Array | Uint8Array | Float32Array;
@@ -50,7 +55,10 @@ export interface Hyperparameters {
   maxExamples?: number | undefined;
 }
 
-/** `loss` and `accuracy` are means over the last epoch, as the steps saw them; `examples` were used, each `epochs` times. */
+/**
+ * `loss` and `accuracy` are means over the last epoch, as the steps saw them; `examples` were used, each
+ * `epochs` times.
+ */
 export interface TrainResult {
   examples: number;
   steps: number;
@@ -76,7 +84,10 @@ export interface ScoreRequest {
   /** Taken over by the scorer: arrays that own their buffer are moved to its thread and empty afterwards. */
   tensors: NamedTensors;
   evaluationSet: EvaluationSet | (() => Promise<EvaluationSet>);
-  /** A digest of the set. With it, the thread keeps the last set, and a function is called only for another one. */
+  /**
+   * A digest of the set. With it, the thread keeps the last set, and a function is called only for another
+   * one.
+   */
   evaluationKey?: string | undefined;
   loss?: LossName | undefined;
 }

@@ -40,8 +40,8 @@ export async function loadNative(): Promise<void> {
 }
 
 /**
- * tfjs-node's kernels ask for the umbrella package, of which they need the core alone. They are given the core that
- * is in use here, so the addon's folder needs no copy of it and one engine serves every backend.
+ * tfjs-node's kernels ask for the umbrella package, of which they need the core alone. They are given the
+ * core that is in use here, so the addon's folder needs no copy of it and one engine serves every backend.
  */
 function lendCore(require: NodeJS.Require): void {
   for (const name of ['@tensorflow/tfjs', '@tensorflow/tfjs-core']) {
@@ -51,7 +51,10 @@ function lendCore(require: NodeJS.Require): void {
   }
 }
 
-/** tfjs-node calls `util.isNullOrUndefined`, which Node 23 removed, and `util.isArray`, whose use Node warns of. */
+/**
+ * tfjs-node calls `util.isNullOrUndefined`, which Node 23 removed, and `util.isArray`, whose use Node warns
+ * of.
+ */
 function restoreRemovedUtil(): void {
   const legacy = util as unknown as Record<string, (value: unknown) => boolean>;
   legacy.isNullOrUndefined ??= (value) => value === undefined || value === null;

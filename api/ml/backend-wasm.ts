@@ -3,8 +3,8 @@ import { dirname, sep } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 
 /**
- * Registers the WebAssembly backend with our kernels. Its file is read from the installed package (SIMD where the
- * machine has it, one thread: the package uses no threads under Node).
+ * Registers the WebAssembly backend with our kernels. Its file is read from the installed package (SIMD where
+ * the machine has it, one thread: the package uses no threads under Node).
  */
 export async function loadWasm(): Promise<void> {
   const { setWasmPaths } = await import('@tensorflow/tfjs-backend-wasm');
@@ -16,8 +16,8 @@ export async function loadWasm(): Promise<void> {
 }
 
 /**
- * The module's glue code listens for uncaught exceptions and unhandled rejections and throws them again, which would
- * turn off a server's own handling. What it added is taken away.
+ * The module's glue code listens for uncaught exceptions and unhandled rejections and throws them again,
+ * which would turn off a server's own handling. What it added is taken away.
  */
 async function withoutNewListeners(start: () => Promise<unknown>): Promise<void> {
   const events = ['uncaughtException', 'unhandledRejection'] as const;

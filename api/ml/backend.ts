@@ -16,10 +16,11 @@ const loaders: Record<MlBackendName, () => Promise<void>> = {
 const loaded = new Map<MlBackendName, Promise<MlBackend>>();
 
 /**
- * Loads what computes: the preferred backend and no other, or the fastest one that loads here. Reads local files
- * only, prints nothing. A process may load several; the engine computes with the one activated last.
+ * Loads what computes: the preferred backend and no other, or the fastest one that loads here. Reads local
+ * files only, prints nothing. A process may load several; the engine computes with the one activated last.
  *
- * @throws when the preferred backend cannot be loaded; its message says why (for native: that it was not built).
+ * @throws when the preferred backend cannot be loaded; its message says why (for native: that it was not
+ * built).
  */
 export async function loadBackend(preference?: MlBackendName): Promise<MlBackend> {
   if (preference) return load(preference);

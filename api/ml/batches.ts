@@ -32,8 +32,8 @@ export function countExamples(model: Model, { x, y }: Examples, objective: Objec
 }
 
 /**
- * Cuts the examples at `rows` into tensors of their own. (The layers package's own batching slices one large tensor,
- * which on wasm copies all of it for each batch.)
+ * Cuts the examples at `rows` into tensors of their own. (The layers package's own batching slices one large
+ * tensor, which on wasm copies all of it for each batch.)
  */
 export function cutBatch(model: Model, data: Examples, rows: ArrayLike<number>, objective: Objective): Batch {
   const width = rowLength(data.x);

@@ -9,8 +9,8 @@ const CHAINED = [
   .split(' ');
 
 /**
- * Adds operations to tensors as methods. The umbrella package does it for all of them, as an ES module that Node
- * cannot import; an initialiser of recurrent layers (Orthogonal) fails without them.
+ * Adds operations to tensors as methods. The umbrella package does it for all of them, as an ES module that
+ * Node cannot import; an initialiser of recurrent layers (Orthogonal) fails without them.
  */
 export function chainOps(): void {
   const operations = tf as unknown as Record<string, ((...args: unknown[]) => unknown) | undefined>;

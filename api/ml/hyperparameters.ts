@@ -5,8 +5,8 @@ import { requireOptimizer } from './optimizers.ts';
 const MAX_COUNT = 1_000_000;
 
 /**
- * Reads the hyperparameters of an assignment, which are plain values by name. Unknown names are passed over: they may
- * be for another kind of trainer.
+ * Reads the hyperparameters of an assignment, which are plain values by name. Unknown names are passed over:
+ * they may be for another kind of trainer.
  *
  * @throws when one is not what it should be; the message names it.
  */

@@ -4,7 +4,9 @@ import type { LossName } from '../domain/ml.ts';
 /** Keeps logarithms finite, as Keras does. */
 const EPSILON = 1e-7;
 
-/** A batch's mean loss and its share of right answers, from the model's output and the targets, as scalars. */
+/**
+ * A batch's mean loss and its share of right answers, from the model's output and the targets, as scalars.
+ */
 export interface Objective {
   /** The shape of a batch's targets, given the output's. */
   targetShape(output: readonly number[]): number[];

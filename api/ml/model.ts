@@ -13,8 +13,8 @@ export interface Model {
 }
 
 /**
- * Builds a model. With a seed its weights are drawn by that seed, the same on every machine; without one nothing is
- * drawn, and what would be is zero until `setWeights`.
+ * Builds a model. With a seed its weights are drawn by that seed, the same on every machine; without one
+ * nothing is drawn, and what would be is zero until `setWeights`.
  *
  * The architecture must have passed `checkArchitecture`. The model holds memory until `disposeModel`.
  *

@@ -6,7 +6,9 @@ export interface ThreadOptions {
   backend: MlBackendName | undefined;
 }
 
-/** One model to score. Without an evaluation set the thread uses the one that it holds under `evaluationKey`. */
+/**
+ * One model to score. Without an evaluation set the thread uses the one that it holds under `evaluationKey`.
+ */
 export interface ScoreMessage {
   architecture: Architecture;
   tensors: Map<string, NamedTensor>;

@@ -8,8 +8,8 @@ import { scoreModel } from './score.ts';
 import type { ScoreMessage, ScoreReply, ThreadOptions } from './score-messages.ts';
 
 /*
- * The worker thread behind `createScorer`. It keeps the last model and the last evaluation set, so that scoring one
- * version after another costs a forward pass.
+ * The worker thread behind `createScorer`. It keeps the last model and the last evaluation set, so that
+ * scoring one version after another costs a forward pass.
  */
 const { backend: preference } = workerData as ThreadOptions;
 const port = parentPort;

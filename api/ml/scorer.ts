@@ -25,9 +25,9 @@ interface Thread {
 }
 
 /**
- * Starts a worker thread that scores models one after another, so that the caller's event loop stays free. A thread
- * that dies or fails takes down its one score; the next gets a new thread. An idle scorer does not keep the process
- * alive.
+ * Starts a worker thread that scores models one after another, so that the caller's event loop stays free. A
+ * thread that dies or fails takes down its one score; the next gets a new thread. An idle scorer does not
+ * keep the process alive.
  */
 export async function createScorer({
   backend = 'wasm',

@@ -2,7 +2,10 @@ import { seedFor } from './shuffles.ts';
 
 type Json = Record<string, unknown>;
 
-/** Keras's initialisers that draw at random, where a layer's settings do not name one. Layers pass over the others. */
+/**
+ * Keras's initialisers that draw at random, where a layer's settings do not name one. Layers pass over the
+ * others.
+ */
 const RANDOM_DEFAULTS: Json = {
   kernel_initializer: { class_name: 'GlorotUniform', config: {} },
   recurrent_initializer: { class_name: 'Orthogonal', config: {} },
@@ -14,8 +17,8 @@ const RANDOM_DEFAULTS: Json = {
 const FIXED = new Set(['Zeros', 'Ones', 'Constant', 'Identity', 'zeros', 'ones', 'constant', 'identity']);
 
 /**
- * A copy of a topology whose initialisers are seeded, each by its place; without a seed those that would draw at
- * random give zeros, which is fast, for weights that will be set.
+ * A copy of a topology whose initialisers are seeded, each by its place; without a seed those that would draw
+ * at random give zeros, which is fast, for weights that will be set.
  *
  * @param topology what `LayersModel.toJSON(null, false)` or Keras 2's `model.to_json()` give, parsed.
  */

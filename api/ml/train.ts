@@ -14,12 +14,16 @@ export interface TrainOptions {
   /** Decides the drawn examples, their order and the dropout masks. */
   seed: number;
   onProgress?: ((progress: { step: number; steps: number; loss: number }) => void) | undefined;
-  /** Aborted between steps: the promise rejects with the signal's reason and the model keeps what it has learned. */
+  /**
+   * Aborted between steps: the promise rejects with the signal's reason and the model keeps what it has
+   * learned.
+   */
   signal?: AbortSignal | undefined;
 }
 
 /**
- * Trains the model in place by mini-batches, the same way for the same seed. The event loop runs between steps.
+ * Trains the model in place by mini-batches, the same way for the same seed. The event loop runs between
+ * steps.
  *
  * @throws when the examples do not fit the model, or when a weight is no longer finite.
  */
@@ -106,7 +110,9 @@ async function requireFinite(model: Model): Promise<void> {
   }
 }
 
-/** A dropout layer draws its mask from Math.random unless it has a seed; a constant one would repeat the mask. */
+/**
+ * A dropout layer draws its mask from Math.random unless it has a seed; a constant one would repeat the mask.
+ */
 function seedDropout(model: LayersModel, random: Random): void {
   for (const layer of model.layers) {
     if (layer instanceof LayersModel) seedDropout(layer, random);

@@ -12,9 +12,9 @@ export interface Weight {
 }
 
 /**
- * The weights of a model, in the order of its layers, each named by its layer and its own name: `dense_1/kernel`,
- * inside a nested model `encoder/dense_1/kernel`. The names depend on the topology alone: the layers package makes
- * its own unique per process (`kernel_1`), so those are not used.
+ * The weights of a model, in the order of its layers, each named by its layer and its own name:
+ * `dense_1/kernel`, inside a nested model `encoder/dense_1/kernel`. The names depend on the topology alone:
+ * the layers package makes its own unique per process (`kernel_1`), so those are not used.
  */
 export function weightsOf(model: LayersModel): Map<string, Weight> {
   const weights = new Map<string, Weight>();
@@ -51,7 +51,9 @@ function freeName(weights: ReadonlyMap<string, Weight>, name: string): string {
   return `${name}:${index}`;
 }
 
-/** Keras keeps output channels last; a depthwise kernel's are its input channels (each times the multiplier). */
+/**
+ * Keras keeps output channels last; a depthwise kernel's are its input channels (each times the multiplier).
+ */
 function channelAxis({ originalName }: LayerVariable, shape: readonly number[]): number | undefined {
   if (shape.length === 0) return undefined;
   return originalName.endsWith('depthwise_kernel') ? shape.length - 2 : shape.length - 1;

@@ -12,8 +12,9 @@ type Inputs = { a: TensorInfo; b: TensorInfo };
 const MIN_PRODUCT = 1 << 14;
 
 /**
- * Wraps the package's own product: it has a SIMD path (XNNPACK) only for operands that are not transposed, and every
- * gradient of a dense layer has a transposed one. A transposed copy and the SIMD path halve a training step.
+ * Wraps the package's own product: it has a SIMD path (XNNPACK) only for operands that are not transposed,
+ * and every gradient of a dense layer has a transposed one. A transposed copy and the SIMD path halve a
+ * training step.
  */
 export function batchMatMul(): KernelConfig {
   return replacementKernel(BatchMatMul, ({ inputs, attrs, backend }: WasmCall<Inputs, Attributes>) =>

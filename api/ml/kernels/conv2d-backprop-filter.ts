@@ -13,14 +13,14 @@ interface Attributes {
 type Inputs = { x: TensorInfo; dy: TensorInfo };
 
 /**
- * Elements of the patch matrix of one product: 1 MB. It stays in the cache, bounds the heap, which never shrinks, and
- * keeps the product's f32 sums short; the sums of the products are taken in f64.
+ * Elements of the patch matrix of one product: 1 MB. It stays in the cache, bounds the heap, which never
+ * shrinks, and keeps the product's f32 sums short; the sums of the products are taken in f64.
  */
 const MAX_PATCH_ELEMENTS = 1 << 18;
 
 /**
- * The gradient of a convolution by its filter: patches(x)' * dy, with the patches laid out by im2col for a few images
- * at a time (Chellapilla, Puri, Simard 2006) and multiplied by the backend.
+ * The gradient of a convolution by its filter: patches(x)' * dy, with the patches laid out by im2col for a
+ * few images at a time (Chellapilla, Puri, Simard 2006) and multiplied by the backend.
  */
 export const conv2dBackpropFilter = wasmKernel(
   Conv2DBackpropFilter,
@@ -66,7 +66,10 @@ function addPartial(
   for (const tensor of [patches, errors, partial]) backend.disposeData(tensor.dataId);
 }
 
-/** im2col: row (image, out row, out column), column (filter row, filter column, channel); zero outside the image. */
+/**
+ * im2col: row (image, out row, out column), column (filter row, filter column, channel); zero outside the
+ * image.
+ */
 function layOutPatches(
   x: Float32Array,
   patches: Float32Array,

@@ -20,8 +20,8 @@ interface Attributes {
 type Inputs = { dy: TensorInfo; filter: TensorInfo };
 
 /**
- * Wraps the package's own kernel, which is a scalar loop: with stride 1 the gradient by the input is a convolution of
- * dy by the filter turned round, and convolutions have a SIMD path. About ten times faster.
+ * Wraps the package's own kernel, which is a scalar loop: with stride 1 the gradient by the input is a
+ * convolution of dy by the filter turned round, and convolutions have a SIMD path. About ten times faster.
  */
 export function conv2dBackpropInput(): KernelConfig {
   return replacementKernel(Conv2DBackpropInput, (call: WasmCall<Inputs, Attributes>) => {

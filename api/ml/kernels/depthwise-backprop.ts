@@ -14,7 +14,10 @@ interface Attributes {
   dimRoundingMode?: 'floor' | 'round' | 'ceil';
 }
 
-/** The gradient of a depthwise convolution by its filter; sums in f64, as one filter element has a term a pixel. */
+/**
+ * The gradient of a depthwise convolution by its filter; sums in f64, as one filter element has a term a
+ * pixel.
+ */
 export const depthwiseBackpropFilter = wasmKernel(
   DepthwiseConv2dNativeBackpropFilter,
   ({
@@ -81,8 +84,8 @@ function convolution(inputShape: Shape4, filterShape: Shape4, attrs: Attributes)
 }
 
 /**
- * Visits every (pixel, output, filter tap) that meet inside the image, as offsets of their first channel in the
- * input, the output and the filter.
+ * Visits every (pixel, output, filter tap) that meet inside the image, as offsets of their first channel in
+ * the input, the output and the filter.
  */
 function forEachTap(
   conv: backend_util.Conv2DInfo,

@@ -9,9 +9,9 @@ import { unsortedSegmentSum } from './unsorted-segment-sum.ts';
 const missing = [conv2dBackpropFilter, depthwiseBackpropFilter, depthwiseBackpropInput, unsortedSegmentSum];
 
 /**
- * Gives the wasm backend the kernels that training needs and its package lacks, and faster ones for two that it has.
- * To be called once, after the package registered its own. What stays missing (Einsum, which attention layers use)
- * fails with the kernel's name.
+ * Gives the wasm backend the kernels that training needs and its package lacks, and faster ones for two that
+ * it has. To be called once, after the package registered its own. What stays missing (Einsum, which
+ * attention layers use) fails with the kernel's name.
  */
 export function registerWasmKernels(): void {
   for (const kernel of [batchMatMul(), conv2dBackpropInput()]) {

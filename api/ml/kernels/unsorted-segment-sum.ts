@@ -2,8 +2,8 @@ import { type TensorInfo, UnsortedSegmentSum } from '@tensorflow/tfjs-core';
 import { type WasmCall, wasmKernel } from './wasm-kernel.ts';
 
 /**
- * Adds the rows of `x` that carry the same segment id; ids outside [0, numSegments) are dropped. The gradient of a
- * gather, so of every Embedding.
+ * Adds the rows of `x` that carry the same segment id; ids outside [0, numSegments) are dropped. The gradient
+ * of a gather, so of every Embedding.
  */
 export const unsortedSegmentSum = wasmKernel(
   UnsortedSegmentSum,

@@ -6,7 +6,10 @@ import {
   type TensorInfo,
 } from '@tensorflow/tfjs-core';
 
-/** What a kernel is given: tensors on the WebAssembly heap, the backend that owns it, and the operation's attributes. */
+/**
+ * What a kernel is given: tensors on the WebAssembly heap, the backend that owns it, and the operation's
+ * attributes.
+ */
 export interface WasmCall<Inputs, Attributes> {
   inputs: Inputs;
   attrs: Attributes;
@@ -35,7 +38,9 @@ export function wasmKernel<Inputs, Attributes>(
 /** The package's kernels that ours replace, by name. */
 const replaced = new Map<string, KernelConfig>();
 
-/** Declares a kernel that takes the place of the package's own, which it can still call by `packageKernel`. */
+/**
+ * Declares a kernel that takes the place of the package's own, which it can still call by `packageKernel`.
+ */
 export function replacementKernel<Inputs, Attributes>(
   kernelName: string,
   kernelFunc: WasmFunction<Inputs, Attributes>,
@@ -59,7 +64,9 @@ function registered(kernelName: string): KernelConfig {
   return kernel;
 }
 
-/** A float32 tensor's elements on the heap. Allocating may move the heap: take views after every `makeOutput`. */
+/**
+ * A float32 tensor's elements on the heap. Allocating may move the heap: take views after every `makeOutput`.
+ */
 export function floatsOf(backend: BackendWasm, tensor: TensorInfo): Float32Array {
   return backend.typedArrayFromHeap(tensor) as Float32Array;
 }
