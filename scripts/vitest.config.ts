@@ -1,13 +1,30 @@
+import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+/** Tests that need no database: they start without waiting for one. */
+const pure = ['test/domain/**/*.test.ts', 'test/kernels/**/*.test.ts', 'test/scripts/**/*.test.ts'];
 
 export default defineConfig({
   test: {
-    root: new URL('..', import.meta.url).pathname,
-    include: ['test/**/*.test.ts'],
-    globalSetup: ['test/support/global-setup.ts'],
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    root,
     pool: 'forks',
     maxWorkers: 2,
+    // Servers are started, killed and started again: on a busy machine that takes a while.
+    testTimeout: 60_000,
+    hookTimeout: 120_000,
+    reporters: ['default', `${root}scripts/test/count-reporter.ts`],
+    projects: [
+      { extends: true, test: { name: 'pure', include: pure } },
+      {
+        extends: true,
+        test: {
+          name: 'system',
+          include: ['test/**/*.test.ts'],
+          exclude: pure,
+          globalSetup: ['test/support/global-setup.ts'],
+        },
+      },
+    ],
   },
 });

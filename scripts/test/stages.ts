@@ -1,0 +1,39 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export const root = fileURLToPath(new URL('../..', import.meta.url));
+
+/** One command of the whole test. It counts as one that passed or failed, unless it counts tests itself. */
+export interface Stage {
+  name: string;
+  command: readonly [string, ...string[]];
+  /** Shown while it runs, not only when it fails. */
+  live?: true;
+}
+
+const check = (script: string): Stage['command'] => ['node', `scripts/${script}.ts`, '--check'];
+const contract = ['openapi/openapi.json', 'openapi/openapi-3.0.json'];
+
+/** Stages of a lane run one after another, the lanes side by side. `vitestArgs`: file filters and options. */
+export function planStages(vitestArgs: readonly string[]): Stage[][] {
+  const biome = ['--config-path', 'scripts/biome-config.json', '--error-on-warnings'];
+  const vitest = ['run', '--config', 'scripts/vitest.config.ts', ...vitestArgs];
+  const source = ['api', 'clients', 'infra', 'scripts', 'test'].filter((name) =>
+    existsSync(join(root, name)),
+  );
+  return [
+    [
+      { name: 'lint', command: ['biome', 'check', ...biome] },
+      { name: 'types', command: ['tsc', '-p', 'scripts/tsconfig.json', '--noEmit'] },
+      { name: 'layers', command: ['depcruise', '--config', 'scripts/dependency-rules.mjs', ...source] },
+      { name: 'unused', command: ['knip', '--no-progress'] },
+      { name: 'kernels', command: check('kernels') },
+      { name: 'openapi', command: check('openapi') },
+      { name: 'clients', command: check('clients') },
+      { name: 'migrations', command: check('migrations') },
+      { name: 'contract', command: ['redocly', 'lint', ...contract, '--config', 'openapi/redocly.yaml'] },
+    ],
+    [{ name: 'vitest', command: ['vitest', ...vitest], live: true }],
+  ];
+}
