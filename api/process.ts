@@ -29,7 +29,8 @@ export async function runProcess(main: (stopping: AbortSignal) => Promise<void>)
     stopping.abort();
     setTimeout(() => process.exit(1), SHUTDOWN_MS).unref();
   };
-  process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
+  // A parent that holds an IPC channel to us has died: its server must not outlive it.
+  process.on('SIGINT', onSignal).on('SIGTERM', onSignal).once('disconnect', onSignal);
   try {
     await main(stopping.signal);
   } catch (error) {
