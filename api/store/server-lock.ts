@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Database } from './database.ts';
 
-const SERVER_LOCK = 4_021_990_002;
+const SERVER_LOCK = 4_021_990_004;
 const RETRY_MS = 50;
 /** The session of a server that was just killed ends as soon as PostgreSQL notices. */
 const PATIENCE_MS = 1_500;
