@@ -1,4 +1,5 @@
 import { readFile, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import type { Config } from '../../api/config.ts';
 import { ensureFederation, operatorKeyFile } from '../../api/services/federation.ts';
@@ -31,6 +32,13 @@ it('makes one key for eight first starts at once, for its owner alone', async ()
   expect(outcomes.filter(({ createdKey }) => createdKey)).toHaveLength(1);
   expect(await hashes()).toEqual([hashSecret(await readKey())]);
   expect((await stat(keyFile)).mode & 0o777).toBe(0o600);
+});
+
+it('makes one key for first starts at once on data folders of their own', async () => {
+  const dataDirs = Array.from({ length: 8 }, (_, i) => join(t.deps.config.dataDir, `replica-${i}`));
+  const outcomes = await Promise.all(dataDirs.map((dataDir) => ensure({ dataDir })));
+  expect(outcomes.filter(({ createdKey }) => createdKey)).toHaveLength(1);
+  expect(await hashes()).toHaveLength(1);
 });
 
 it('makes the key of the file valid if a start ended between file and commit', async () => {
