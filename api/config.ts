@@ -27,7 +27,10 @@ const environment = z.object({
   FEDEDGE_S3_ACCESS_KEY_ID: z.string().min(1).optional(),
   FEDEDGE_S3_SECRET_ACCESS_KEY: z.string().min(1).optional(),
   FEDEDGE_TOKEN_KEYS: z.string().min(1).optional(),
-  FEDEDGE_OPERATOR_KEY: z.string().min(32).optional(),
+  FEDEDGE_OPERATOR_KEY: z
+    .string()
+    .regex(/^fedop_[A-Za-z0-9_-]{43}$/, 'has to be fedop_ and 43 base64url characters')
+    .optional(),
   FEDEDGE_MAX_UPDATE_BYTES: z.coerce.number().int().min(1024).default(2_000_000_000),
   FEDEDGE_LEASE_MS: milliseconds.default(10_000),
   FEDEDGE_CHECKPOINT_UPDATES: z.coerce.number().int().min(1).optional(),
@@ -45,7 +48,7 @@ export interface Config {
   /** Unset: the embedded PostgreSQL in the data folder. */
   databaseUrl: string | undefined;
   databaseConnections: number;
-  /** Unset: files in the data folder. */
+  /** `url` is endpoint/bucket, then a prefix if the bucket is shared. Unset: files in the data folder. */
   s3: { url: string; region: string; accessKeyId: string; secretAccessKey: string } | undefined;
   /** A file with the token signing keys (a JWK set with private keys). Unset: made in the data folder. */
   tokenKeysFile: string | undefined;
@@ -73,6 +76,9 @@ export function loadConfig(env: Record<string, string | undefined>): Config {
     faults.push(
       `${s3Set.join(', ')}: S3 needs FEDEDGE_S3_URL, FEDEDGE_S3_ACCESS_KEY_ID and FEDEDGE_S3_SECRET_ACCESS_KEY`,
     );
+  }
+  if (parsed.data?.FEDEDGE_S3_URL && new URL(parsed.data.FEDEDGE_S3_URL).pathname === '/') {
+    faults.push('FEDEDGE_S3_URL: the bucket is missing (https://ENDPOINT/BUCKET)');
   }
   if (!parsed.success || faults.length > 0) throw new ConfigError(faults);
   return Object.freeze(toConfig(parsed.data));

@@ -3,7 +3,12 @@ import { defineConfig } from 'vitest/config';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 /** Tests that need no database: they start without waiting for one. */
-const pure = ['test/domain/**/*.test.ts', 'test/kernels/**/*.test.ts', 'test/scripts/**/*.test.ts'];
+const pure = [
+  'test/*.test.ts',
+  'test/domain/**/*.test.ts',
+  'test/kernels/**/*.test.ts',
+  'test/scripts/**/*.test.ts',
+];
 
 export default defineConfig({
   test: {
