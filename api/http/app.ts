@@ -5,10 +5,12 @@ import { FedEdgeError } from '../domain/errors.ts';
 import { authenticate } from '../services/authentication.ts';
 import { answerOnce } from '../services/idempotency.ts';
 import type { AppEnv } from './context.ts';
+import { buildDocument, type Document } from './document.ts';
 import { renderError, renderProblem } from './problems.ts';
 import { assignmentRoutes } from './routes/assignments.ts';
 import { auditRoutes } from './routes/audit.ts';
 import { devicesRoutes } from './routes/devices.ts';
+import { docsRoutes } from './routes/docs.ts';
 import { enrollmentTokensRoutes } from './routes/enrollment-tokens.ts';
 import { eventsRoutes } from './routes/events.ts';
 import { modelsRoutes } from './routes/models.ts';
@@ -26,6 +28,11 @@ import { closeUnreadBodies } from './unread-bodies.ts';
 /** The whole HTTP API. Stateless: any number of replicas may serve the same database and blobs. */
 export function createApp(deps: Deps): OpenAPIHono<AppEnv> {
   const app = new OpenAPIHono<AppEnv>();
+  let document: Document | undefined;
+  const readDocument = () => {
+    document ??= buildDocument(app);
+    return document;
+  };
   app.use(closeUnreadBodies);
   app.use(async (c, next) => {
     const requestId = randomUUID();
@@ -57,7 +64,8 @@ export function createApp(deps: Deps): OpenAPIHono<AppEnv> {
   app.route('/', uploadsRoutes(deps));
   app.route('/', eventsRoutes(deps));
   app.route('/', auditRoutes(deps));
-  app.route('/', systemRoutes(deps, app));
+  app.route('/', systemRoutes(deps, readDocument));
+  app.route('/', docsRoutes(readDocument));
   app.onError(renderError);
   app.notFound((c) => renderProblem(new FedEdgeError('not_found'), c));
   return app;

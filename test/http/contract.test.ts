@@ -76,6 +76,10 @@ describe('the contract', () => {
     expect([...bodies, ...parameters].flat()).toEqual([]);
   });
 
+  it.each(operations.filter(isOperatorPost))('$name takes an Idempotency-Key', ({ operation }) => {
+    expect((operation.parameters ?? []).map(({ name }) => name)).toContain('Idempotency-Key');
+  });
+
   it('names no component so that generated code collides: NewX beside X', () => {
     const names = Object.keys(schemas);
     expect(names.filter((name) => names.includes(`New${name}`))).toEqual([]);
@@ -127,6 +131,12 @@ function securityOf(policy: string): Record<string, string[]>[] {
   if (policy === 'public') return [];
   if (policy === 'member') return [{ deviceToken: [] }, { operatorKey: [] }];
   return policy === 'device' ? [{ deviceToken: [] }] : [{ operatorKey: [] }];
+}
+
+/** Raw uploads are idempotent by their digest. */
+function isOperatorPost({ method, operation }: (typeof operations)[number]): boolean {
+  const raw = Object.values(operation.requestBody?.content ?? {}).some(({ schema }) => isBinary(schema));
+  return method === 'post' && ['operator', 'releaser'].includes(operation['x-policy']) && !raw;
 }
 
 function placeholders(path: string): string[] {

@@ -65,6 +65,7 @@ const approveDeviceOperation = defineOperation({
   tag,
   summary: 'Let a pending device take part',
   policy: 'operator',
+  idempotent: true,
   request: { params: deviceParams },
   responses: { 200: device },
   problems: ['conflict'],
@@ -79,6 +80,7 @@ const revokeDeviceOperation = defineOperation({
   description:
     'Its keys are refused for ever, its access tokens within 30 s on every replica. Its open assignments expire; its accepted updates stay.',
   policy: 'operator',
+  idempotent: true,
   request: { params: deviceParams },
   responses: { 200: device },
 });

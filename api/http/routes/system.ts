@@ -1,10 +1,9 @@
-import { type OpenAPIHono, z } from '@hono/zod-openapi';
+import { z } from '@hono/zod-openapi';
 import type { JSONValue } from 'hono/utils/types';
 import type { Deps } from '../../deps.ts';
 import { FedEdgeError } from '../../domain/errors.ts';
 import { createReadiness } from '../../services/readiness.ts';
-import type { AppEnv } from '../context.ts';
-import { buildDocument } from '../document.ts';
+import type { Document } from '../document.ts';
 import { createRouter, defineOperation, json } from '../operation.ts';
 
 const tag = 'System';
@@ -58,11 +57,9 @@ const getDocument = defineOperation({
   },
 });
 
-/** `app` is the whole API, whose document is served. */
-export function systemRoutes(deps: Deps, app: OpenAPIHono<AppEnv>) {
+export function systemRoutes(deps: Deps, readDocument: () => Document) {
   const api = createRouter();
   const readiness = createReadiness(deps);
-  let document: Record<string, JSONValue> | undefined;
 
   api.openapi(getLiveness, (c) => c.json({ status: 'alive' as const }, 200));
 
@@ -74,10 +71,9 @@ export function systemRoutes(deps: Deps, app: OpenAPIHono<AppEnv>) {
     return c.json({ status: 'ready' as const, checks: parsed.data }, 200, { 'cache-control': 'no-store' });
   });
 
-  api.openapi(getDocument, (c) => {
-    document ??= buildDocument(app) as unknown as Record<string, JSONValue>;
-    return c.json(document, 200, { 'cache-control': 'no-cache' });
-  });
+  api.openapi(getDocument, (c) =>
+    c.json(readDocument() as unknown as Record<string, JSONValue>, 200, { 'cache-control': 'no-cache' }),
+  );
 
   return api;
 }

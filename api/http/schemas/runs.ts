@@ -125,7 +125,14 @@ export const CreateRun = z
       .openapi({ description: 'Decides which devices are drawn. Absent: drawn.', example: 42 }),
     endAt: endAt.optional(),
   })
-  .openapi('CreateRun');
+  .openapi('CreateRun', {
+    example: {
+      model: 'mnist-cnn',
+      rounds: 10,
+      quorum: 3,
+      hyperparameters: { epochs: 1, batchSize: 32, learningRate: 0.1 },
+    },
+  });
 
 export const RunStateName = z
   .enum(['active', 'paused', 'completed', 'stopped', 'failed'])
