@@ -72,9 +72,9 @@ export async function approveDevice(deps: Deps, principal: Principal, id: string
 }
 
 /**
- * Ends a device: its keys are refused for ever, its access tokens at once on this replica's database and within 15 s
- * on one that misses the notification. Its open assignments expire when a worker wakes, which is now; accepted
- * updates stay. Idempotent. Throws `not_found`.
+ * Ends a device: its keys are refused for ever, its access tokens as soon as a replica hears of it and within 15 s on
+ * one that does not. The workers that this wakes expire its open assignments; its accepted updates stay. Idempotent.
+ * Throws `not_found`.
  */
 export async function revokeDevice(deps: Deps, principal: Principal, id: string): Promise<store.DeviceRow> {
   return deps.db.transaction(async (tx) => {
