@@ -1,12 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { OpenAPIHono } from '@hono/zod-openapi';
 import type { Deps } from '../deps.ts';
-import { FedEdgeError } from '../domain/errors.ts';
 import { authenticate } from '../services/authentication.ts';
 import { answerOnce } from '../services/idempotency.ts';
 import type { AppEnv } from './context.ts';
 import { buildDocument, type Document } from './document.ts';
-import { renderError, renderProblem } from './problems.ts';
+import { renderError } from './problems.ts';
 import { assignmentRoutes } from './routes/assignments.ts';
 import { auditRoutes } from './routes/audit.ts';
 import { devicesRoutes } from './routes/devices.ts';
@@ -23,6 +22,7 @@ import { tokensRoutes } from './routes/tokens.ts';
 import { uploadsRoutes } from './routes/uploads.ts';
 import { versionsRoutes } from './routes/versions.ts';
 import { wellKnownRoutes } from './routes/well-known.ts';
+import { renderUnknown } from './unknown-routes.ts';
 import { closeUnreadBodies } from './unread-bodies.ts';
 
 /** The whole HTTP API. Stateless: any number of replicas may serve the same database and blobs. */
@@ -67,6 +67,6 @@ export function createApp(deps: Deps): OpenAPIHono<AppEnv> {
   app.route('/', systemRoutes(deps, readDocument));
   app.route('/', docsRoutes(readDocument));
   app.onError(renderError);
-  app.notFound((c) => renderProblem(new FedEdgeError('not_found'), c));
+  app.notFound((c) => renderUnknown(c, readDocument()));
   return app;
 }

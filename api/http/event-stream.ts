@@ -9,11 +9,12 @@ interface EventStreamOptions {
   /** Goes out first, as the id that a reader resumes from before its first event. */
   position: number;
   follow(signal: AbortSignal): AsyncIterable<Event>;
-  /** Called every 15 s; the stream ends when it rejects. */
+  /** Called at every heartbeat; the stream ends when it rejects. */
   stillAllowed(): Promise<unknown>;
   /** Told what ended the stream, unless it was its reader or `signal`. */
   onError(error: unknown): void;
   signal: AbortSignal;
+  heartbeatMs?: number;
 }
 
 /** Events as a `text/event-stream` body (WHATWG HTML, section 9.2), with a comment every 15 s. */
@@ -28,7 +29,7 @@ export function streamEvents(options: EventStreamOptions): ReadableStream<Uint8A
 
 async function writeEvents(
   writer: WritableStreamDefaultWriter<Uint8Array>,
-  { position, follow, stillAllowed, onError, signal }: EventStreamOptions,
+  { position, follow, stillAllowed, onError, signal, heartbeatMs = HEARTBEAT_MS }: EventStreamOptions,
 ): Promise<void> {
   const end = new AbortController();
   const text = new TextEncoder();
@@ -38,7 +39,7 @@ async function writeEvents(
     await stillAllowed();
     if ((writer.desiredSize ?? 0) > 0) await writer.write(text.encode(': \n\n'));
   };
-  const heartbeat = setInterval(() => void beat().catch(() => end.abort()), HEARTBEAT_MS);
+  const heartbeat = setInterval(() => void beat().catch(() => end.abort()), heartbeatMs);
   try {
     await writer.write(text.encode(`retry: ${RETRY_MS}\nid: ${position}\n\n`));
     for await (const event of follow(AbortSignal.any([signal, end.signal]))) {

@@ -68,3 +68,18 @@ it('serves its contract', async () => {
   const response = await test.app.request('/openapi.json');
   expect(await response.json()).toMatchObject({ openapi: '3.1.0', info: { title: 'FedEdge' } });
 });
+
+it.each([
+  ['DELETE', '/v1/runs', 'GET, HEAD, POST'],
+  ['PUT', '/v1/rounds/0198c5a2-6d7e-7c3b-9f00-2b7d5a1c9e44', 'GET, HEAD'],
+  ['GET', '/v1/runs/0198c5a2-6d7e-7c3b-9f00-2b7d5a1c9e44/stop', 'POST'],
+])('refuses %s %s and names what it takes', async (method, path, allow) => {
+  const response = await test.app.request(path, { method });
+  expect([response.status, response.headers.get('allow')]).toEqual([405, allow]);
+  expect(await response.json()).toMatchObject({ code: 'method_not_allowed' });
+});
+
+it.each(['/v1/nothing', '/v1/runs/', '/v1//runs', '/'])('has nothing at %s', async (path) => {
+  const response = await test.app.request(path);
+  expect([response.status, await response.json()]).toMatchObject([404, { code: 'not_found' }]);
+});
