@@ -9,6 +9,7 @@
  */
 import { spawn, spawnSync } from 'node:child_process';
 import {
+  existsSync,
   mkdirSync,
   readFileSync,
   realpathSync,
@@ -78,7 +79,11 @@ function listMissing() {
     const { version, integrity, optional, devOptional, dev } = wanted[path];
     if (path === '' || optional || (production && (dev || devOptional))) return false;
     const found = installed[path];
-    return !found || found.version !== version || found.integrity !== integrity;
+    return (
+      found?.version !== version ||
+      found.integrity !== integrity ||
+      !existsSync(join(root, path, 'package.json'))
+    );
   });
 }
 

@@ -26,11 +26,12 @@ export async function acquireServerLock({ client }: Pick<Database, 'client'>): P
     const [row] = await session<[{ held: boolean }]>`select pg_try_advisory_lock(${SERVER_LOCK}) as held`;
     if (row.held) break;
     if (waited >= PATIENCE_MS) {
-      const [holder] = await session<{ since: Date }[]>`
-        select backend_start as since from pg_stat_activity join pg_locks using (pid)
+      const [holder] = await session<{ since: string }[]>`
+        select to_char(backend_start at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as since
+        from pg_stat_activity join pg_locks using (pid)
         where locktype = 'advisory' and (classid::bigint << 32) + objid::bigint = ${SERVER_LOCK} and granted`;
       session.release();
-      throw new DatabaseInUseError(holder?.since.toISOString() ?? 'just now');
+      throw new DatabaseInUseError(holder?.since ?? 'just now');
     }
     await sleep(RETRY_MS);
   }
