@@ -1,6 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js';
 import postgres from 'postgres';
+import { keepStatements } from './prepared-statements.ts';
 import * as schema from './schema.ts';
 
 export type Schema = typeof schema;
@@ -53,7 +54,7 @@ export function openDatabase(target: string | Connection, options: { connections
   };
   const client =
     typeof target === 'string' ? postgres(target, settings) : postgres({ ...target, ...settings });
-  const pool = drizzle(client, { schema });
+  const pool = drizzle(keepStatements(client), { schema });
   return {
     pool,
     transaction(work) {

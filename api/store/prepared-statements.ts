@@ -1,0 +1,22 @@
+import type postgres from 'postgres';
+
+/** Texts with more parameters (long lists) are hardly ever sent twice: they would only fill the server's memory. */
+const MAX_PARAMETERS = 48;
+
+/**
+ * A driver that keeps its statements on the server. drizzle asks for unnamed ones, and the driver then has to exchange
+ * two messages a query and cannot send the next before the first is answered.
+ */
+export function keepStatements<S extends postgres.Sql | postgres.TransactionSql>(sql: S): S {
+  const kept = {
+    unsafe: (text: string, parameters: postgres.ParameterOrJSON<never>[] = []) =>
+      sql.unsafe(text, parameters, { prepare: parameters.length <= MAX_PARAMETERS }),
+    begin: (work: (tx: postgres.TransactionSql) => unknown) =>
+      (sql as postgres.Sql).begin((tx) => work(keepStatements(tx))),
+    savepoint: (work: (tx: postgres.TransactionSql) => unknown) =>
+      (sql as postgres.TransactionSql).savepoint((tx) => work(keepStatements(tx))),
+  };
+  return new Proxy(sql, {
+    get: (target, name) => (name in kept ? kept[name as keyof typeof kept] : Reflect.get(target, name)),
+  });
+}
