@@ -72,34 +72,25 @@ const RunEvaluation = z
   });
 
 const settings = {
-  strategy: RunStrategy.default({ name: 'fedavg', parameters: {} }),
+  strategy: RunStrategy,
   hyperparameters: named(64, 'Passed to the devices as they are.', {
     epochs: 1,
     batchSize: 32,
     learningRate: 0.1,
-  }).default({}),
-  selection: RunSelection.default({}),
-  rounds: z
-    .int()
-    .min(1)
-    .max(1_000_000)
-    .default(10)
-    .openapi({ description: 'Versions to publish.', example: 10 }),
-  quorum: count('Fewest updates that a round needs.', 2).default(2),
-  deadlineMs: duration('How long a cohort has.', 10 * minute).default(10 * minute),
-  pendingMs: duration('How long a round waits for enough devices.', 5 * minute).default(5 * minute),
-  presenceMs: duration('A device that was not heard of for so long is not invited.', 2 * minute).default(
-    2 * minute,
-  ),
+  }),
+  selection: RunSelection,
+  rounds: z.int().min(1).max(1_000_000).openapi({ description: 'Versions to publish.', example: 10 }),
+  quorum: count('Fewest updates that a round needs.', 2),
+  deadlineMs: duration('How long a cohort has.', 10 * minute),
+  pendingMs: duration('How long a round waits for enough devices.', 5 * minute),
+  presenceMs: duration('A device that was not heard of for so long is not invited.', 2 * minute),
   maxFailedRounds: z
     .int()
     .min(1)
     .max(1000)
-    .default(5)
     .openapi({ description: 'The run fails after so many failed rounds in a row.', example: 5 }),
   retainUpdates: z
     .boolean()
-    .default(false)
     .openapi({ description: "Keep the updates' files after their round.", example: false }),
   evaluate: RunEvaluation.optional(),
 };
@@ -117,6 +108,16 @@ export const CreateRun = z
     model: modelName,
     name: runName.default(''),
     ...settings,
+    strategy: settings.strategy.default({ name: 'fedavg', parameters: {} }),
+    hyperparameters: settings.hyperparameters.default({}),
+    selection: settings.selection.default({}),
+    rounds: settings.rounds.default(10),
+    quorum: settings.quorum.default(2),
+    deadlineMs: settings.deadlineMs.default(10 * minute),
+    pendingMs: settings.pendingMs.default(5 * minute),
+    presenceMs: settings.presenceMs.default(2 * minute),
+    maxFailedRounds: settings.maxFailedRounds.default(5),
+    retainUpdates: settings.retainUpdates.default(false),
     capacity: capacity
       .optional()
       .openapi({ description: 'Most updates that a round takes. Absent: twice the quorum.', example: 4 }),
