@@ -1,5 +1,5 @@
 import type { Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { createAdaptorServer } from '@hono/node-server';
 import type { OpenAPIHono } from '@hono/zod-openapi';
 import type { AppEnv } from './context.ts';
@@ -40,6 +40,7 @@ export async function listen(
     serverOptions,
   }) as Server;
   server.timeout = SILENT_SOCKET_MS;
+  const unused = trackUnused(server);
   // The body's reader says `100 Continue`, so that an early refusal comes instead of it.
   server.on('checkContinue', (incoming, outgoing) => server.emit('request', incoming, outgoing));
   server.on('checkExpectation', (_incoming, outgoing) =>
@@ -52,12 +53,24 @@ export async function listen(
   return {
     url: `http://${displayHost(host)}:${bound}`,
     port: bound,
-    close: (drainMs) => close(server, drainMs),
+    close: (drainMs) => close(server, drainMs, unused),
   };
 }
 
-function close(server: Server, drainMs: number): Promise<void> {
+/** Connections without a request so far, such as those that browsers open ahead: to Node they are not idle. */
+function trackUnused(server: Server): Set<Socket> {
+  const unused = new Set<Socket>();
+  server.on('connection', (socket) => {
+    unused.add(socket);
+    socket.once('close', () => unused.delete(socket));
+  });
+  server.on('request', ({ socket }) => unused.delete(socket));
+  return unused;
+}
+
+function close(server: Server, drainMs: number, unused: Set<Socket>): Promise<void> {
   return new Promise((resolve) => {
+    for (const socket of unused) if (socket.bytesRead === 0) socket.destroy();
     // A connection becomes idle when its last request has been answered; it is not to wait for another one.
     const tick = setInterval(() => server.closeIdleConnections(), CLOSING_TICK_MS);
     const cut = setTimeout(() => server.closeAllConnections(), drainMs);
