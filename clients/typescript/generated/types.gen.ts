@@ -496,42 +496,42 @@ export type Run = {
      * The number of the newest train round.
      */
     lastRound: number;
-    strategy?: RunStrategy;
+    strategy: RunStrategy;
     /**
      * Passed to the devices as they are.
      */
-    hyperparameters?: {
+    hyperparameters: {
         [key: string]: string | number | boolean;
     };
-    selection?: RunSelection;
+    selection: RunSelection;
     /**
      * Versions to publish.
      */
-    rounds?: number;
+    rounds: number;
     /**
      * Fewest updates that a round needs.
      */
-    quorum?: number;
+    quorum: number;
     /**
      * How long a cohort has.
      */
-    deadlineMs?: number;
+    deadlineMs: number;
     /**
      * How long a round waits for enough devices.
      */
-    pendingMs?: number;
+    pendingMs: number;
     /**
      * A device that was not heard of for so long is not invited.
      */
-    presenceMs?: number;
+    presenceMs: number;
     /**
      * The run fails after so many failed rounds in a row.
      */
-    maxFailedRounds?: number;
+    maxFailedRounds: number;
     /**
      * Keep the updates' files after their round.
      */
-    retainUpdates?: boolean;
+    retainUpdates: boolean;
     evaluate?: RunEvaluation;
     /**
      * Most updates that a round takes: it closes with the last of them.
@@ -1604,6 +1604,12 @@ export type UpdateDeviceResponse = UpdateDeviceResponses[keyof UpdateDeviceRespo
 
 export type ApproveDeviceData = {
     body?: never;
+    headers?: {
+        /**
+         * A name of your choice for this request, such as a UUID. A repeat with the same key has no second effect: it gets the first answer, with `Idempotent-Replayed: true`, for 24 hours. A refused request frees its key. Answers are kept encrypted with the credentials of the request, which a repeat has to use too.
+         */
+        'Idempotency-Key'?: string;
+    };
     path: {
         /**
          * The id of the device.
@@ -1634,9 +1640,17 @@ export type ApproveDeviceErrors = {
      */
     404: Problem;
     /**
+     * `idempotency_in_progress`: The first request with this key is still running.
+     *
+     * `idempotency_answer_lost`: The first request with this key took effect, but its answer was lost.
+     *
      * `conflict`: The state does not allow this.
      */
     409: Problem;
+    /**
+     * `idempotency_key_reused`: The Idempotency-Key was used for another request.
+     */
+    422: Problem;
     /**
      * `internal`: Something went wrong on our side.
      */
@@ -1662,6 +1676,12 @@ export type ApproveDeviceResponse = ApproveDeviceResponses[keyof ApproveDeviceRe
 
 export type RevokeDeviceData = {
     body?: never;
+    headers?: {
+        /**
+         * A name of your choice for this request, such as a UUID. A repeat with the same key has no second effect: it gets the first answer, with `Idempotent-Replayed: true`, for 24 hours. A refused request frees its key. Answers are kept encrypted with the credentials of the request, which a repeat has to use too.
+         */
+        'Idempotency-Key'?: string;
+    };
     path: {
         /**
          * The id of the device.
@@ -1691,6 +1711,16 @@ export type RevokeDeviceErrors = {
      * `not_found`: There is no such thing, or none that you may see.
      */
     404: Problem;
+    /**
+     * `idempotency_in_progress`: The first request with this key is still running.
+     *
+     * `idempotency_answer_lost`: The first request with this key took effect, but its answer was lost.
+     */
+    409: Problem;
+    /**
+     * `idempotency_key_reused`: The Idempotency-Key was used for another request.
+     */
+    422: Problem;
     /**
      * `internal`: Something went wrong on our side.
      */
