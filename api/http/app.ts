@@ -41,8 +41,10 @@ export function createApp(deps: Deps): OpenAPIHono<AppEnv> {
     c.set('log', deps.log.child({ requestId }));
     c.set('authenticate', (authorization, policy) => authenticate(deps, authorization, policy));
     c.set('answerOnce', (request, work) => answerOnce(deps, request, work));
-    await next();
+    // Before the answer is made: a header that is added afterwards costs a copy of the body.
     c.header('x-request-id', requestId);
+    await next();
+    if (!c.res.headers.has('x-request-id')) c.header('x-request-id', requestId);
     c.var.log.info({
       method: c.req.method,
       path: c.req.path,

@@ -203,7 +203,7 @@ describe('a body that is cut', () => {
 });
 
 describe('a large download', () => {
-  const shape = [1_500_000];
+  const shape = [2_500_000];
   const large = tensorFile([{ name: 'w', shape, values: Array.from({ length: shape[0]! }, (_, i) => i) }]);
   beforeAll(async () => {
     const manifest = { tensors: [{ name: 'w', shape }] };

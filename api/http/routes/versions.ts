@@ -11,6 +11,7 @@ import {
 import { declaredBody } from '../body.ts';
 import type { AppEnv } from '../context.ts';
 import { sendFile } from '../downloads.ts';
+import { createHotFiles } from '../hot-files.ts';
 import { createRouter, defineOperation, json } from '../operation.ts';
 import { orderedPageQuery, pageOf, readPage, toPage } from '../pagination.ts';
 import { matchesEtag } from '../ranges.ts';
@@ -118,6 +119,7 @@ const getCurrentOperation = defineOperation({
 
 export function versionsRoutes(deps: Deps): OpenAPIHono<AppEnv> {
   const { maxUpdateBytes: maxBytes } = deps.config;
+  const source = { blobs: deps.blobs, hot: createHotFiles(deps.blobs) };
   return createRouter()
     .openapi(createVersionOperation, async (c) => {
       const { model } = c.req.valid('param');
@@ -143,7 +145,7 @@ export function versionsRoutes(deps: Deps): OpenAPIHono<AppEnv> {
     })
     .openapi(getWeightsOperation, async (c) => {
       const { model, version } = c.req.valid('param');
-      return sendFile(c, deps.blobs, await requireDownload(deps, c.var.principal, model, version));
+      return sendFile(c, source, await requireDownload(deps, c.var.principal, model, version));
     })
     .openapi(getCurrentOperation, async (c) => {
       const { model } = c.req.valid('param');
