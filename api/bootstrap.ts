@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Config } from './config.ts';
 import type { Deps } from './deps.ts';
@@ -14,6 +15,7 @@ import { type Connection, openDatabase } from './store/database.ts';
 import { startDatabaseClock } from './store/database-clock.ts';
 import { startListener } from './store/listener.ts';
 import { migrateDatabase } from './store/migrate.ts';
+import { isOutage } from './store/outage.ts';
 import { acquireServerLock } from './store/server-lock.ts';
 
 /** What a root knows when it builds the dependencies. */
@@ -33,11 +35,30 @@ export interface OpenDeps {
   close(): Promise<void>;
 }
 
+/** A database that starts together with us may take so long to answer. */
+const PATIENCE_MS = 60_000;
+const RETRY_MS = 500;
+
 /**
  * The one place where the parts are put together: brings the database to this version's schema, sees to it that
- * somebody can manage the federation, and answers what services work with.
+ * somebody can manage the federation, and answers what services work with. A database that cannot be reached is tried
+ * for a minute.
  */
 export async function openDeps(surroundings: Surroundings): Promise<OpenDeps> {
+  const { log, stopping } = surroundings;
+  const patientUntil = performance.now() + PATIENCE_MS;
+  for (;;) {
+    try {
+      return await openOnce(surroundings);
+    } catch (error) {
+      if (!isOutage(error) || stopping.aborted || performance.now() > patientUntil) throw error;
+      log.warn({ err: error }, 'the database cannot be reached; trying again');
+      await sleep(RETRY_MS, undefined, { signal: stopping });
+    }
+  }
+}
+
+async function openOnce(surroundings: Surroundings): Promise<OpenDeps> {
   const { config, log, stopping, target, publicUrl } = surroundings;
   const db = openDatabase(target, { connections: config.databaseConnections });
   try {
