@@ -24,8 +24,10 @@ export const closeUnreadBodies = createMiddleware<AppEnv>(async (c, next) => {
   }
   // A short body that came together with its head is complete a moment after the head was handed to us.
   if (!incoming.complete) await nextTurn();
-  if (incoming.complete || incoming.destroyed) return;
+  if (incoming.complete || incoming.destroyed || c.env.outgoing?.headersSent) return;
   const { status, headers } = c.res;
+  // The answer to a GET may be a stream without an end; its body has no meaning anyway.
+  if (incoming.method === 'GET') return headers.set('connection', 'close');
   const answer = new Uint8Array(await c.res.arrayBuffer());
   headers.set('connection', 'close');
   headers.set('content-length', String(answer.byteLength));

@@ -126,6 +126,14 @@ describe('a refusal comes before the body', () => {
     expect(countAnswers(await connection.ended())).toBe(1);
   });
 
+  it('also the answer to a GET that announces a body', async () => {
+    const connection = openRaw(server.port);
+    connection.send(requestHead('GET', '/v1/models/continued', { ...operator, 'content-length': '1000' }));
+    const answer = await connection.ended();
+    expect(answer).toMatch(/^HTTP\/1\.1 200 /);
+    expect(answer.toLowerCase()).toContain('connection: close');
+  });
+
   it('also when the body shows its fault in the middle', async () => {
     await createTestModel(test, operator, 'middle');
     const wrong = tensorFile([{ name: 'other', shape: [200_000] }]);
