@@ -3,7 +3,7 @@ import { createOperator, type Operator, type Round, type Run } from './operators
 import { expectStatus, rawHeaders, sha256 } from './requests.ts';
 import type { Service } from './services.ts';
 import { type Layout, type MadeUpdate, makeUpdate, makeWeights } from './updates.ts';
-import { waitFor } from './waiting.ts';
+import { waitFor, waitUntil } from './waiting.ts';
 
 export const layout: readonly Layout[] = [
   { name: 'kernel', shape: [32, 8] },
@@ -33,6 +33,8 @@ export interface Federation {
   rounds(run: string): Promise<Round[]>;
   /** Waits until the run is over. */
   finish(run: string): Promise<Run>;
+  /** Waits until nothing is open: every round is over, and every run that is not paused. */
+  settle(): Promise<void>;
   /** Makes the update of an assignment: the same one however often it is asked. */
   train(assignment: Assignment): Promise<MadeUpdate>;
   /** Sends it until it is answered and keeps the receipt. Undefined: it was refused. */
@@ -112,6 +114,13 @@ export async function createFederation(service: Service, deviceCount = 3): Promi
         const run = await federation.run(id);
         return ['completed', 'stopped', 'failed'].includes(run.state) ? run : undefined;
       }),
+    settle: () =>
+      waitUntil('every round and every unpaused run is over', async () => {
+        const runs = await operator.list<Run>('/v1/runs');
+        const rounds = await Promise.all(runs.map(({ id }) => federation.rounds(id)));
+        const open = rounds.flat().filter(({ state }) => state !== 'completed' && state !== 'failed');
+        return open.length === 0 && runs.every(({ state }) => state !== 'active');
+      }),
     async train({ id }) {
       const made = makeUpdate(layout, Number.parseInt(sha256(Buffer.from(id)).slice(0, 8), 16));
       witness.sent.set(sha256(made.file), made);
@@ -139,7 +148,7 @@ export async function createFederation(service: Service, deviceCount = 3): Promi
       };
     },
   };
-  await federation.enrol(deviceCount);
+  if (deviceCount > 0) await federation.enrol(deviceCount);
   return federation;
 }
 

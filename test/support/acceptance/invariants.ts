@@ -1,6 +1,7 @@
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'vitest';
+import { listOldDrafts } from './drafts.ts';
 import type { Federation, Witness } from './federations.ts';
 import { checkAudit, checkEvents } from './journals.ts';
 import type { Operator, Round, Run, Update, Version } from './operators.ts';
@@ -8,9 +9,7 @@ import { sha256 } from './requests.ts';
 import type { Service } from './services.ts';
 import { decodeFile, fromF32Bytes } from './tensor-files.ts';
 import { foldVersion } from './updates.ts';
-
-/** A draft of a blob that is older was left by a writer that died: a sweep takes it away. */
-export const DRAFT_LIMIT_MS = 3_600_000;
+import { waitUntil } from './waiting.ts';
 
 /**
  * What holds after every fault, as far as it is seen from outside: acknowledged updates have one end (I1), versions are
@@ -115,18 +114,12 @@ async function checkVersions(
   }
 }
 
-/** I8: the folder has no draft older than its limit. */
+/** I8: a sweep has taken what was left of dead writers; there is one at the start of every worker. */
 async function checkDrafts({ dataDir }: Service): Promise<void> {
-  for (const path of await listDrafts(dataDir)) {
-    const found = await stat(path).catch(() => undefined);
-    if (found) expect(Date.now() - found.mtimeMs, `the age of ${path}`).toBeLessThan(DRAFT_LIMIT_MS);
-  }
-}
-
-/** Blobs that are being written, or whose writer died. */
-export async function listDrafts(dataDir: string): Promise<string[]> {
-  const folder = join(dataDir, 'blobs', '.tmp');
-  return (await readdir(folder).catch(() => [])).map((name) => join(folder, name));
+  await waitUntil(
+    'no draft is older than its limit',
+    async () => (await listOldDrafts(dataDir)).length === 0,
+  );
 }
 
 /** I9: what was logged holds no key, token or assertion, of devices, operators or the server. */

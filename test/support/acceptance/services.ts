@@ -38,9 +38,18 @@ export interface Service {
   close(): Promise<void>;
 }
 
-/** One process with a database of its own. */
+/** One process that brings its database. */
 export async function startServer(env: Environment = {}): Promise<Service & { server: Member }> {
-  const service = await createService(['server'], env);
+  return withServer(await createService(['server'], env));
+}
+
+/** One process on a PostgreSQL that others keep: the form of a single host. */
+export async function startHost(env: Environment = {}): Promise<Service & { server: Member }> {
+  const database = await createDatabase();
+  return withServer(await createService(['server'], { ...env, ...database.env }, database.drop));
+}
+
+async function withServer(service: Service): Promise<Service & { server: Member }> {
   const [server] = service.members;
   await startAll(service);
   return { ...service, server: server! };
@@ -90,6 +99,7 @@ async function createService(
   };
   const programs: Program[] = [];
   const members = roles.map((role) => createMember(role, common, programs));
+  const logs = () => programs.map((program) => program.output('stderr')).join('');
   let turn = 0;
   return {
     members,
@@ -101,11 +111,11 @@ async function createService(
       turn += 1;
       return serving[turn % serving.length]?.url ?? 'http://127.0.0.1:9';
     },
-    logs: () => programs.map((program) => program.output('stderr')).join(''),
+    logs,
     async close() {
       await Promise.all(members.map((member) => member.stop()));
       // To look into a failure: SHOW_LOGS=1 npx vitest run ...
-      if (process.env.SHOW_LOGS) console.error(this.logs());
+      if (process.env.SHOW_LOGS) console.error(logs());
       await stopCluster(dataDir);
       await dropDatabase?.();
       await rm(dataDir, { recursive: true, force: true });
@@ -125,7 +135,7 @@ function createMember(role: Member['role'], common: Environment, programs: Progr
       return url;
     },
     async start(extra = {}) {
-      if (role === 'server') rememberCluster(common.FEDEDGE_DATA_DIR!);
+      if (!common.DATABASE_URL) rememberCluster(common.FEDEDGE_DATA_DIR!);
       const env = { ...common, ...(role === 'api' ? { FEDEDGE_WORKER: 'off' } : {}), ...extra };
       const started = startProgram(role === 'worker' ? ['api/worker.ts'] : ['api/server.ts', '--json'], env);
       program = started;
