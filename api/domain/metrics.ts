@@ -14,16 +14,35 @@ export function readMetrics(value: unknown): Metrics | undefined {
   return sound ? (value as Metrics) : undefined;
 }
 
-/** The mean of each metric over those who report it, weighted by their examples. */
+/**
+ * The mean of each metric over those who report it, weighted by their examples. Of more than 32 different ones, those
+ * that most report.
+ */
 export function averageMetrics(reports: readonly { metrics: Metrics; numExamples: number }[]): Metrics {
-  const sums = new Map<string, { sum: number; weight: number }>();
+  const totals = new Map<string, { reports: number; examples: number }>();
   for (const { metrics, numExamples } of reports) {
-    for (const [name, value] of Object.entries(metrics)) {
-      const entry = sums.get(name) ?? { sum: 0, weight: 0 };
-      sums.set(name, { sum: entry.sum + value * numExamples, weight: entry.weight + numExamples });
+    for (const name of Object.keys(metrics)) {
+      const total = totals.get(name) ?? { reports: 0, examples: 0 };
+      totals.set(name, { reports: total.reports + 1, examples: total.examples + numExamples });
     }
   }
+  const common = [...totals].sort(([, a], [, b]) => b.reports - a.reports).slice(0, MAX_METRICS);
   return Object.fromEntries(
-    [...sums].map(([name, { sum, weight }]) => [name, weight > 0 ? sum / weight : 0]),
+    common
+      .map(([name, { examples }]) => [name, meanOf(reports, name, examples)] as const)
+      .filter(([, mean]) => Number.isFinite(mean)),
+  );
+}
+
+/** Shares are taken before the sum: a sum of sound values could overflow. */
+function meanOf(
+  reports: readonly { metrics: Metrics; numExamples: number }[],
+  name: string,
+  examples: number,
+): number {
+  return reports.reduce(
+    (sum, { metrics, numExamples }) =>
+      Object.hasOwn(metrics, name) ? sum + metrics[name]! * (numExamples / examples) : sum,
+    0,
   );
 }

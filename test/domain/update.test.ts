@@ -112,4 +112,29 @@ describe('averageMetrics', () => {
     expect(averageMetrics(reports)).toEqual({ loss: 3.25, accuracy: 0.5 });
     expect(averageMetrics([])).toEqual({});
   });
+
+  it('keeps the 32 metrics that most report, whatever a single device invents', () => {
+    const invented = Object.fromEntries(Array.from({ length: 32 }, (_, i) => [`invented ${i}`, i]));
+    const reports = [
+      { metrics: invented, numExamples: 1_000_000 },
+      { metrics: { loss: 1 }, numExamples: 1 },
+      { metrics: { loss: 3 }, numExamples: 1 },
+    ];
+    const averages = averageMetrics(reports);
+    expect(Object.keys(averages)).toHaveLength(32);
+    expect(averages).toMatchObject({ loss: 2 });
+  });
+
+  it('stays finite where a sum would overflow', () => {
+    const reports = [
+      { metrics: { loss: 1e308 }, numExamples: 1e12 },
+      { metrics: { loss: 1e308 }, numExamples: 1e12 },
+    ];
+    expect(averageMetrics(reports)).toEqual({ loss: 1e308 });
+  });
+
+  it('takes a name like __proto__ for a name', () => {
+    const metrics = JSON.parse('{"__proto__": 2}') as Record<string, number>;
+    expect(Object.entries(averageMetrics([{ metrics, numExamples: 1 }]))).toEqual([['__proto__', 2]]);
+  });
 });
