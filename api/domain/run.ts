@@ -62,3 +62,17 @@ export function runEnd(
     return { state: 'failed', reason: 'max_failed_rounds' };
   return undefined;
 }
+
+/**
+ * True if a version of the run is to be evaluated on devices: every `everyRounds` publications, and the last one when
+ * the run is over. `evaluatedRounds` is how many had been published up to the version that was evaluated last. An
+ * evaluate round that takes longer than the next ones to train is made up for by one, not by all that it missed.
+ */
+export function isEvaluationDue(
+  progress: { completedRounds: number; evaluatedRounds: number; isOver: boolean },
+  everyRounds: number,
+): boolean {
+  const { completedRounds, evaluatedRounds, isOver } = progress;
+  if (isOver) return completedRounds > evaluatedRounds;
+  return Math.floor(completedRounds / everyRounds) > Math.floor(evaluatedRounds / everyRounds);
+}

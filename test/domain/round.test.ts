@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { type AdmissionFacts, admit, closedState } from '../../api/domain/round.ts';
-import { runEnd } from '../../api/domain/run.ts';
+import { isEvaluationDue, runEnd } from '../../api/domain/run.ts';
 
 const now = new Date('2026-01-01T12:00:00Z');
 const later = new Date('2026-01-01T12:00:01Z');
@@ -65,5 +65,24 @@ describe('runEnd', () => {
     ],
   ] as [string, Parameters<typeof runEnd>[0], string | undefined][])('%s', (_name, state, end) => {
     expect(runEnd(state, now)?.state).toBe(end);
+  });
+});
+
+describe('isEvaluationDue', () => {
+  it.each([
+    ['before the first multiple', { completedRounds: 2, evaluatedRounds: 0, isOver: false }, false],
+    ['at a multiple', { completedRounds: 3, evaluatedRounds: 0, isOver: false }, true],
+    ['once that was evaluated', { completedRounds: 3, evaluatedRounds: 3, isOver: false }, false],
+    ['when a multiple was missed', { completedRounds: 4, evaluatedRounds: 0, isOver: false }, true],
+    [
+      'not again for the one that was missed',
+      { completedRounds: 5, evaluatedRounds: 4, isOver: false },
+      false,
+    ],
+    ['at the next multiple all the same', { completedRounds: 6, evaluatedRounds: 4, isOver: false }, true],
+    ['for the last version', { completedRounds: 4, evaluatedRounds: 3, isOver: true }, true],
+    ['not twice for the last version', { completedRounds: 4, evaluatedRounds: 4, isOver: true }, false],
+  ])('%s', (_name, progress, due) => {
+    expect(isEvaluationDue(progress, 3)).toBe(due);
   });
 });
