@@ -1,7 +1,9 @@
 import { createRandom } from './random.ts';
 
-/** The drop-out that is assumed before any round was seen. */
+/** The drop-out that is assumed before any round was seen ... */
 export const INITIAL_DROP_OUT = 0.2;
+/** ... which weighs as much as so many invitations: one good round does not prove that nobody ever drops out. */
+const ASSUMED_INVITES = 10;
 /** How many past rounds the observed drop-out covers. */
 export const DROP_OUT_WINDOW = 20;
 const CONFIDENCE = 0.999;
@@ -13,17 +15,30 @@ const MAX_DROP_OUT = 0.95;
  */
 export function invitesForQuorum(quorum: number, dropOut: number): number {
   const answer = 1 - Math.min(Math.max(dropOut, 0), MAX_DROP_OUT);
-  let invites = quorum;
-  while (upperTail(invites, answer, quorum) < CONFIDENCE) invites += 1;
-  return invites;
+  const suffices = (invites: number) => upperTail(invites, answer, quorum) >= CONFIDENCE;
+  // More invites never make it less likely: double until they suffice, then halve the gap.
+  let tooFew = quorum - 1;
+  let enough = quorum;
+  while (!suffices(enough)) {
+    tooFew = enough;
+    enough *= 2;
+  }
+  while (enough - tooFew > 1) {
+    const middle = Math.floor((tooFew + enough) / 2);
+    if (suffices(middle)) enough = middle;
+    else tooFew = middle;
+  }
+  return enough;
 }
 
-/** The share of invited devices that did not answer, over the given rounds; the initial assumption without any. */
-export function observedDropOut(rounds: readonly { invited: number; accepted: number }[]): number {
-  const invited = rounds.reduce((sum, round) => sum + round.invited, 0);
-  if (invited === 0) return INITIAL_DROP_OUT;
+/**
+ * The share of devices that did not answer although they had the time, over the given rounds and the initial
+ * assumption. Who was still at work when a round filled up did not drop out.
+ */
+export function observedDropOut(rounds: readonly { accepted: number; dropped: number }[]): number {
+  const dropped = rounds.reduce((sum, round) => sum + round.dropped, 0);
   const accepted = rounds.reduce((sum, round) => sum + round.accepted, 0);
-  return Math.max(0, 1 - accepted / invited);
+  return (dropped + INITIAL_DROP_OUT * ASSUMED_INVITES) / (accepted + dropped + ASSUMED_INVITES);
 }
 
 /** Draws `count` of the candidates by seed: a partial Fisher-Yates shuffle over ids in sorted order. */

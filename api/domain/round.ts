@@ -3,8 +3,8 @@
  *
  *   pending --cohort drawn--> collecting --capacity | all settled | deadline--> aggregating --publish--> completed
  *      |                          |                                                 |
- *      |too_few_devices           |below_quorum                                     |not_finite, no_update_left,
- *      |run_stopped               |run_stopped                                      |too few left after rejections
+ *      |too_few_devices           |below_quorum                                     |updates_rejected, not_finite,
+ *      |run_stopped               |run_stopped                                      |base_missing, head_moved
  *      v                          v                                                 v
  *    failed <-------------------------------------------------------------------------
  *
@@ -26,29 +26,42 @@ export type FailureReason =
   | 'below_quorum'
   | 'run_stopped'
   | 'not_finite'
+  /** Too few are left of those that it had accepted. */
   | 'updates_rejected'
-  | 'base_missing';
+  /** The base version's file is not there, or is not what was published. */
+  | 'base_missing'
+  /** The model has got another version meanwhile, not from this run. */
+  | 'head_moved';
 
 export const openRoundStates: readonly RoundState[] = ['pending', 'collecting', 'aggregating'];
 
-export interface AdmissionFacts {
-  digest: string;
-  /** The digest of the update that the assignment has already, if it has one. */
-  recordedDigest: string | undefined;
+export interface PlaceFacts {
   assignment: AssignmentState;
   round: { state: RoundState; accepted: number; capacity: number; deadlineAt: Date | null };
 }
 
-export type Admission = 'admitted' | 'duplicate' | 'update_conflict' | 'late' | 'full' | 'not_in_cohort';
+export interface AdmissionFacts extends PlaceFacts {
+  digest: string;
+  /** The digest of the update that the assignment has already, if it has one. */
+  recordedDigest: string | undefined;
+}
+
+export type PlaceAdmission = 'admitted' | 'late' | 'full' | 'not_in_cohort';
+export type Admission = PlaceAdmission | 'duplicate' | 'update_conflict';
 
 /**
  * What becomes of an update, from what is known before its body is read. The recorded digest decides first, whatever
  * the round's state: a device that lost its receipt gets it even after the round has ended.
  */
-export function admit({ digest, recordedDigest, assignment, round }: AdmissionFacts, now: Date): Admission {
+export function admit({ digest, recordedDigest, ...place }: AdmissionFacts, now: Date): Admission {
   if (recordedDigest !== undefined) return recordedDigest === digest ? 'duplicate' : 'update_conflict';
-  if (round.state === 'collecting' && round.accepted >= round.capacity) return 'full';
-  if (round.state !== 'collecting') return round.accepted >= round.capacity ? 'full' : 'late';
+  return admitToPlace(place, now);
+}
+
+/** Whether a round takes one more result of an assignment that has none. */
+export function admitToPlace({ assignment, round }: PlaceFacts, now: Date): PlaceAdmission {
+  if (round.accepted >= round.capacity) return 'full';
+  if (round.state !== 'collecting') return 'late';
   if (round.deadlineAt && now >= round.deadlineAt) return 'late';
   if (assignment === 'expired') return 'late';
   if (assignment !== 'open') return 'not_in_cohort';

@@ -3,7 +3,7 @@ import { FedEdgeError } from '../domain/errors.ts';
 import type { Principal } from '../domain/role.ts';
 import { findStrategy } from '../domain/strategies/index.ts';
 import { encodings, maxUpdateBytes } from '../domain/update.ts';
-import { type AssignmentRow, settleAssignment } from '../store/assignments.ts';
+import { type AssignmentRow, giveBackAssignment } from '../store/assignments.ts';
 import { channels, notify } from '../store/channels.ts';
 import { weightsPath } from './paths.ts';
 import { requireAssignment } from './updates.ts';
@@ -75,7 +75,7 @@ export async function returnAssignment(
   if (assignment.state === 'returned') return;
   const returned = await deps.db.transaction(async (tx) => {
     const now = deps.clock.now();
-    const settled = await settleAssignment(tx, assignment, { state: 'returned', reason, now });
+    const settled = await giveBackAssignment(tx, assignment, { reason, now });
     if (settled) await notify(tx, channels.work);
     return settled;
   });

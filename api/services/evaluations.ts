@@ -2,9 +2,13 @@ import type { Deps } from '../deps.ts';
 import { FedEdgeError } from '../domain/errors.ts';
 import type { Metrics } from '../domain/metrics.ts';
 import type { Principal } from '../domain/role.ts';
-import { channels, notify } from '../store/channels.ts';
-import { acceptEvaluation, findEvaluation } from '../store/updates.ts';
+import { admitToPlace } from '../domain/round.ts';
+import type { AssignmentRow } from '../store/assignments.ts';
+import { acceptEvaluation, findEvaluation, type NewEvaluation } from '../store/updates.ts';
+import { requireAccepted, unlessRefused } from './refusals.ts';
 import { requireAssignment } from './updates.ts';
+
+type DevicePrincipal = Extract<Principal, { kind: 'device' }>;
 
 export interface EvaluationReport {
   numExamples: number;
@@ -18,36 +22,58 @@ export interface EvaluationReceipt {
 }
 
 /**
- * Takes the results of an evaluate assignment. The same results again get the first answer, others
- * `evaluation_conflict`; `late`, `full` and `not_in_cohort` as for updates.
+ * Takes the results of an evaluate assignment. The same results again get the first answer, whatever the round's state;
+ * others `evaluation_conflict`. Throws `late`, `full` and `not_in_cohort` as for updates.
  */
 export async function submitEvaluation(
   deps: Deps,
-  device: Extract<Principal, { kind: 'device' }>,
+  device: DevicePrincipal,
   assignmentId: string,
   report: EvaluationReport,
 ): Promise<EvaluationReceipt> {
   const assignment = await requireAssignment(deps, device, assignmentId);
-  if (assignment.kind !== 'evaluate') throw new FedEdgeError('not_in_cohort', { kind: assignment.kind });
+  const first = await admitEvaluation(deps, assignment, report);
+  if (first) return first;
+  const { numExamples, metrics } = report;
   const receivedAt = deps.clock.now();
-  const receipt = { assignment: assignment.id, round: assignment.roundId };
-  const accepted = await deps.db.transaction(async (tx) => {
-    const recorded = await findEvaluation(tx, assignment.id);
-    if (recorded) return recorded;
-    const { numExamples, metrics } = report;
-    const row = { assignmentId, federationId: device.federationId, roundId: assignment.roundId };
-    const result = await acceptEvaluation(tx, { ...row, numExamples, metrics, receivedAt });
-    if (result === 'refused')
-      throw new FedEdgeError(refusalOf(assignment.state), { round: assignment.roundId });
-    if (result.openAssignments === 0) await notify(tx, channels.work);
-    return { numExamples, metrics, receivedAt };
-  });
-  if (!isSame(accepted, report)) throw new FedEdgeError('evaluation_conflict');
-  return { ...receipt, receivedAt: accepted.receivedAt };
+  const { roundId } = assignment;
+  const evaluation = {
+    assignmentId,
+    federationId: device.federationId,
+    roundId,
+    numExamples,
+    metrics,
+    receivedAt,
+  };
+  const accepted = await unlessRefused(() =>
+    deps.db.transaction(async (tx) => requireAccepted(await acceptEvaluation(tx, evaluation))),
+  );
+  if (accepted) return toReceipt(evaluation);
+  // The round or the assignment moved on meanwhile: their state now says what became of the results.
+  const again = await admitEvaluation(deps, await requireAssignment(deps, device, assignmentId), report);
+  if (again) return again;
+  throw new FedEdgeError('unavailable', { reason: 'the results could not be accepted now: send them again' });
 }
 
-function refusalOf(state: string): 'not_in_cohort' | 'late' {
-  return state === 'returned' ? 'not_in_cohort' : 'late';
+/** The first receipt if the same results were accepted before, undefined if they are welcome. */
+async function admitEvaluation(
+  deps: Deps,
+  assignment: AssignmentRow,
+  report: EvaluationReport,
+): Promise<EvaluationReceipt | undefined> {
+  const { id, kind, roundId, state, roundState, accepted, capacity, deadlineAt } = assignment;
+  if (kind !== 'evaluate') throw new FedEdgeError('not_in_cohort', { kind });
+  const recorded = await findEvaluation(deps.db.pool, id);
+  if (recorded && !isSame(recorded, report)) throw new FedEdgeError('evaluation_conflict');
+  if (recorded) return toReceipt(recorded);
+  const round = { state: roundState, accepted, capacity, deadlineAt };
+  const admission = admitToPlace({ assignment: state, round }, deps.clock.now());
+  if (admission !== 'admitted') throw new FedEdgeError(admission, { round: roundId });
+  return undefined;
+}
+
+function toReceipt({ assignmentId, roundId, receivedAt }: NewEvaluation): EvaluationReceipt {
+  return { assignment: assignmentId, round: roundId, receivedAt };
 }
 
 function isSame(a: EvaluationReport, b: EvaluationReport): boolean {

@@ -1,6 +1,3 @@
-import type { Deps } from '../deps.ts';
-import { FoldLostError, FoldThreadError } from '../kernels/fold-errors.ts';
-import type { FoldThread } from '../kernels/folds.ts';
 import {
   type FoldableRound,
   type FoldableUpdate,
@@ -8,13 +5,14 @@ import {
   listNewUpdates,
   releaseLease,
 } from '../store/leases.ts';
-import { addUpdate, type Fold, holdRound, renewHold, saveFold } from './folds.ts';
-import { failRound, publishRound } from './publication.ts';
+import { isOutage } from '../store/outage.ts';
+import { isCheckpointDue, saveCheckpoint } from './checkpoints.ts';
+import { addUpdate } from './folds.ts';
+import { type Fold, type FoldContext, holdRound, LeaseLostError, renewHold } from './holds.ts';
+import { publishRound } from './publication.ts';
 
-/** How many updates one look takes, over all rounds: small enough that leases are renewed in time. */
-const BATCH = 64;
-/** Checkpoints cost eight bytes a parameter: one for so many times their size in folded bytes. */
-const CHECKPOINT_RATIO = 8;
+/** How many updates of a round one look takes, so that no round waits for all of another's. */
+const BATCH = 16;
 
 /** While rounds collect, new updates are asked for so often; no update has a wake of its own. */
 const COLLECTING_MS = 100;
@@ -27,8 +25,12 @@ export interface Folder {
   close(): Promise<void>;
 }
 
-/** Aggregation that trails the intake: holds the leases of rounds and folds their updates in sequence order. */
-export function createFolder(deps: Deps, folds: FoldThread, holder: string): Folder {
+/**
+ * Aggregation that trails the intake: holds the leases of rounds and folds their updates in sequence order. A round
+ * that fails does not keep the others from going on; the first failure is thrown at the end of a step.
+ */
+export function createFolder(context: FoldContext): Folder {
+  const { deps, folds, holder, signal } = context;
   const held = new Map<string, Fold>();
 
   /** Forgets a fold: its lease is lost, its round is over, or its accumulator is spoiled. */
@@ -37,68 +39,98 @@ export function createFolder(deps: Deps, folds: FoldThread, holder: string): Fol
     await folds.release(fold.id).catch(() => undefined);
   }
 
-  async function hold(rounds: readonly FoldableRound[]): Promise<void> {
-    const live = new Set(rounds.map(({ id }) => id));
-    for (const fold of held.values()) if (!live.has(fold.roundId)) await drop(fold);
-    for (const round of rounds) {
-      const fold = held.get(round.id);
-      if (fold && !(await renewHold(deps, fold))) await drop(fold);
-      if (held.has(round.id)) continue;
-      const taken = await holdRound(deps, folds, round, holder);
-      if (taken) held.set(round.id, taken);
-    }
+  /** Keeps what is still held, takes what is free. */
+  async function hold(round: FoldableRound): Promise<void> {
+    const fold = held.get(round.id);
+    if (fold && round.lease?.fence === fold.fence) return renewHold(context, fold);
+    if (fold) await drop(fold);
+    if (!isFree(round)) return;
+    const taken = await holdRound(context, round);
+    if (taken) held.set(round.id, taken);
   }
 
-  async function fold(update: FoldableUpdate): Promise<void> {
-    const target = held.get(update.roundId);
-    if (!target) return;
+  function isFree({ lease }: FoldableRound): boolean {
+    return lease === null || lease.holder === holder || lease.expiresAt <= deps.clock.now();
+  }
+
+  /** Folds the next updates. True: there may be more at once. */
+  async function fold(target: Fold, updates: readonly FoldableUpdate[]): Promise<boolean> {
+    for (const update of updates) {
+      const added = await addUpdate(context, target, update).catch(async (error: unknown) => {
+        if (!signal.aborted) await drop(target);
+        throw error;
+      });
+      if (!added) {
+        await drop(target);
+        return true;
+      }
+      if (isCheckpointDue(context, target)) await saveCheckpoint(context, target);
+    }
+    return updates.length === BATCH;
+  }
+
+  async function publish(target: Fold, round: FoldableRound): Promise<void> {
+    if (round.state !== 'aggregating' || target.sequence < round.accepted) return;
+    await publishRound(context, target);
+    await drop(target);
+  }
+
+  /**
+   * Does a part of a round's work. After an outage the accumulator is still whole; after anything else the fold starts
+   * again from its checkpoint, under a new fence.
+   */
+  async function attempt(
+    round: FoldableRound,
+    failures: unknown[],
+    work: () => Promise<void>,
+  ): Promise<void> {
     try {
-      const kept = (await renewHold(deps, target)) && (await addUpdate(deps, folds, target, update));
-      if (!kept) await drop(target);
-      else if (isCheckpointDue(deps, target)) await saveFold(deps, folds, target);
+      await work();
     } catch (error) {
-      await drop(target);
-      if (!(error instanceof FoldLostError || error instanceof FoldThreadError)) throw error;
-      deps.log.warn({ err: error, round: target.roundId }, 'a fold was lost and starts again');
+      if (signal.aborted) return;
+      const target = held.get(round.id);
+      if (target && !isOutage(error)) await drop(target);
+      if (error instanceof LeaseLostError) return;
+      deps.log.warn({ err: error, round: round.id }, 'a round could not be folded now');
+      failures.push(error);
     }
   }
 
-  async function finish(round: FoldableRound): Promise<void> {
-    const target = held.get(round.id);
-    if (!target || round.state !== 'aggregating' || target.sequence < round.accepted) return;
-    try {
-      const failure = await publishRound(deps, folds, target);
-      if (failure) await failRound(deps, target, failure);
-    } finally {
-      // Published, failed or neither: a next try takes the lease anew, and writes under a new fence.
-      await drop(target);
-    }
+  async function listUpdates(rounds: readonly FoldableRound[]): Promise<Map<string, FoldableUpdate[]>> {
+    const places = rounds.flatMap(({ id, accepted }) => {
+      const sequence = held.get(id)?.sequence ?? accepted;
+      return sequence < accepted ? [{ roundId: id, sequence }] : [];
+    });
+    if (places.length === 0) return new Map();
+    return Map.groupBy(await listNewUpdates(deps.db.pool, places, BATCH), ({ roundId }) => roundId);
   }
 
   return {
     async step() {
+      const failures: unknown[] = [];
       const rounds = await listFoldableRounds(deps.db.pool);
-      await hold(rounds.filter(({ accepted }) => accepted > 0));
-      const behind = rounds.filter(
-        (round) => (held.get(round.id)?.sequence ?? round.accepted) < round.accepted,
-      );
-      const places = behind.map(({ id }) => ({ roundId: id, sequence: held.get(id)!.sequence }));
-      const updates = places.length > 0 ? await listNewUpdates(deps.db.pool, places, BATCH) : [];
-      for (const update of updates) await fold(update);
-      for (const round of rounds) await finish(round);
-      if (updates.length === BATCH) return 0;
+      const live = new Set(rounds.map(({ id }) => id));
+      for (const target of held.values()) if (!live.has(target.roundId)) await drop(target);
+      for (const round of rounds) await attempt(round, failures, () => hold(round));
+      const updates = await listUpdates(rounds);
+      let isBehind = false;
+      for (const round of rounds) {
+        const target = held.get(round.id);
+        if (!target) continue;
+        await attempt(round, failures, async () => {
+          if (await fold(target, updates.get(round.id) ?? [])) isBehind = true;
+          else await publish(target, round);
+        });
+      }
+      if (failures.length > 0) throw failures[0];
+      if (isBehind) return 0;
       return rounds.length > 0 ? COLLECTING_MS : IDLE_MS;
     },
     async close() {
-      for (const fold of held.values()) {
-        await releaseLease(deps.db.pool, fold.roundId, fold.fence, deps.clock.now()).catch(() => undefined);
+      for (const { roundId, fence } of held.values()) {
+        await releaseLease(deps.db.pool, roundId, fence, deps.clock.now()).catch(() => undefined);
       }
       held.clear();
     },
   };
-}
-
-function isCheckpointDue({ config }: Deps, fold: Fold): boolean {
-  if (config.checkpointUpdates !== undefined) return fold.sinceCheckpoint.updates >= config.checkpointUpdates;
-  return fold.sinceCheckpoint.bytes >= CHECKPOINT_RATIO * fold.parameters * 8;
 }

@@ -1,18 +1,26 @@
 import type { Deps } from '../deps.ts';
 import { placeTensors } from '../domain/manifest.ts';
+import type { Metrics } from '../domain/metrics.ts';
 import type { EvaluationSet, NamedTensors, Scorer } from '../domain/ml.ts';
 import { parseTensorHeader, type TensorEntry, type TensorHeader } from '../domain/tensors.ts';
+import { isOutage } from '../store/outage.ts';
 import { findUnscoredVersion, setScore, type UnscoredVersion } from '../store/publications.ts';
 
 /**
  * Scores the oldest version that has not been scored on its model's evaluation set. It never delays a round. A version
- * that cannot be scored (an architecture that does not fit its tensors) gets an empty score and a line in the log. True:
+ * that cannot be scored (an architecture that does not fit its tensors) gets an empty score and a line in the log, so
+ * that it does not stand before the others for ever. After an outage, or when the worker stops, nothing is noted. True:
  * there was one.
  */
-export async function scoreNextVersion(deps: Deps, scorer: () => Promise<Scorer>): Promise<boolean> {
+export async function scoreNextVersion(
+  deps: Deps,
+  scorer: () => Promise<Scorer>,
+  signal?: AbortSignal,
+): Promise<boolean> {
   const version = await findUnscoredVersion(deps.db.pool);
   if (!version) return false;
   const score = await scoreVersion(deps, await scorer(), version).catch((error: unknown) => {
+    if (signal?.aborted || isOutage(error)) throw error;
     deps.log.error(
       { err: error, model: version.model, version: version.version },
       'a version cannot be scored',
@@ -23,14 +31,16 @@ export async function scoreNextVersion(deps: Deps, scorer: () => Promise<Scorer>
   return true;
 }
 
-async function scoreVersion(deps: Deps, scorer: Scorer, version: UnscoredVersion) {
+/** A loss that has run away is left out: a score is made of finite numbers. */
+async function scoreVersion(deps: Deps, scorer: Scorer, version: UnscoredVersion): Promise<Metrics> {
   const { examples, loss, accuracy } = await scorer.score({
     architecture: version.manifest.architecture!,
     tensors: readWeights(version, await readFile(deps, version.blobKey)),
     evaluationKey: version.evaluationDigest!,
     evaluationSet: async () => readEvaluationSet(await readFile(deps, version.evaluationKey!)),
   });
-  return { examples, loss, accuracy };
+  const score = Object.entries({ examples, loss, accuracy });
+  return Object.fromEntries(score.filter(([, value]) => Number.isFinite(value)));
 }
 
 function readWeights(version: UnscoredVersion, file: Buffer<ArrayBuffer>): NamedTensors {

@@ -4,11 +4,11 @@ import type { Principal } from '../domain/role.ts';
 import { admit } from '../domain/round.ts';
 import { findStrategy } from '../domain/strategies/index.ts';
 import { maxUpdateBytes, planUpdate, type UpdatePlan } from '../domain/update.ts';
-import { type AssignmentRow, findAssignment, findManifest, findUpdate } from '../store/assignments.ts';
+import { type AssignmentRow, findAssignment, findTensors } from '../store/assignments.ts';
 import { reserveBlob, retireBlobs } from '../store/blob-rows.ts';
-import { channels, notify } from '../store/channels.ts';
 import { newId } from '../store/ids.ts';
 import { type AcceptedUpdate, acceptUpdate } from '../store/updates.ts';
+import { requireAccepted, unlessRefused } from './refusals.ts';
 import { receiveTensors } from './tensor-intake.ts';
 
 type DevicePrincipal = Extract<Principal, { kind: 'device' }>;
@@ -43,7 +43,7 @@ export async function submitUpdate(
   declared: DeclaredBody,
 ): Promise<Receipt> {
   const assignment = await requireAssignment(deps, device, assignmentId);
-  const receipt = await admitUpdate(deps, assignment, declared);
+  const receipt = admitUpdate(deps, assignment, declared);
   if (receipt) return receipt;
   const update = await receiveUpdate(deps, device, assignment, declared);
   return acknowledge(deps, device, assignment, update);
@@ -53,31 +53,22 @@ export async function submitUpdate(
  * Admission, before a byte is read. Returns the first receipt if the same update was acknowledged before, undefined if
  * the update is welcome.
  */
-export async function admitUpdate(
+export function admitUpdate(
   deps: Deps,
   assignment: AssignmentRow,
-  declared: { bytes: number; digest: string },
-): Promise<Receipt | undefined> {
-  if (assignment.kind !== 'train') throw new FedEdgeError('not_in_cohort', { kind: assignment.kind });
-  const recorded = await findUpdate(deps.db.pool, assignment.id);
-  const admission = admit(
-    {
-      digest: declared.digest,
-      recordedDigest: recorded?.digest,
-      assignment: assignment.state,
-      round: {
-        state: assignment.roundState,
-        accepted: assignment.accepted,
-        capacity: assignment.capacity,
-        deadlineAt: assignment.deadlineAt,
-      },
-    },
-    deps.clock.now(),
-  );
-  if (admission === 'duplicate') return toReceipt('duplicate', recorded!);
-  if (admission !== 'admitted') throw new FedEdgeError(admission, { round: assignment.roundId });
+  { bytes, digest }: { bytes: number; digest: string },
+): Receipt | undefined {
+  const { id, kind, roundId, update, state, roundState, accepted, capacity, deadlineAt } = assignment;
+  if (kind !== 'train') throw new FedEdgeError('not_in_cohort', { kind });
+  const round = { state: roundState, accepted, capacity, deadlineAt };
+  const facts = { digest, recordedDigest: update?.digest, assignment: state, round };
+  const admission = admit(facts, deps.clock.now());
+  if (admission === 'duplicate') {
+    return toReceipt('duplicate', { ...update!, assignmentId: id, roundId });
+  }
+  if (admission !== 'admitted') throw new FedEdgeError(admission, { round: roundId });
   const maxBytes = Math.min(maxUpdateBytes(assignment.parameters), deps.config.maxUpdateBytes);
-  if (declared.bytes > maxBytes) throw new FedEdgeError('too_large', { maxBytes });
+  if (bytes > maxBytes) throw new FedEdgeError('too_large', { maxBytes });
   return undefined;
 }
 
@@ -100,13 +91,14 @@ async function receiveUpdate(
   { bytes, digest, body }: DeclaredBody,
 ): Promise<AcceptedUpdate> {
   const { pool } = deps.db;
-  const manifest = await findManifest(pool, assignment.modelId);
   const strategy = findStrategy(assignment.settings.strategy.name)!;
   const parameters = parseParameters(assignment);
-  const { scalars } = strategy.wire(manifest, parameters);
-  const startedAt = deps.clock.now();
-  const blobKey = `update/${newId(startedAt)}`;
-  await reserveBlob(pool, blobKey, startedAt);
+  const receivedAt = deps.clock.now();
+  const blobKey = `update/${newId(receivedAt)}`;
+  const [manifest] = await Promise.all([
+    findTensors(pool, assignment.modelId),
+    reserveBlob(pool, blobKey, receivedAt),
+  ]);
   let plan: UpdatePlan | undefined;
   try {
     const { norm } = await receiveTensors(deps, {
@@ -115,17 +107,17 @@ async function receiveUpdate(
       bytes,
       digest,
       plan: (header) => {
-        const result = planUpdate(header, manifest, scalars);
+        const result = planUpdate(header, manifest, strategy.wire(manifest, parameters).scalars);
         if (!result.ok) return result;
         plan = result.plan;
         return { ok: true, segments: plan.segments };
       },
     });
-    const { numExamples, metrics, scalars: given } = plan!;
-    const weight = strategy.weigh(parameters, { numExamples, norm, staleness: 0, scalars: given });
+    const { numExamples, metrics, scalars } = plan!;
+    const weight = strategy.weigh(parameters, { numExamples, norm, staleness: 0, scalars });
     const owner = { assignmentId: assignment.id, federationId: device.federationId, deviceId: device.id };
-    const facts = { roundId: assignment.roundId, digest, bytes, blobKey, numExamples, weight, norm };
-    return { ...owner, ...facts, scalars: given, metrics, receivedAt: startedAt };
+    const file = { roundId: assignment.roundId, digest, bytes, blobKey };
+    return { ...owner, ...file, numExamples, weight, norm, scalars, metrics, receivedAt };
   } catch (error) {
     await retireBlobs(pool, [blobKey]).catch(() => undefined);
     throw error;
@@ -141,20 +133,12 @@ async function acknowledge(
 ): Promise<Receipt> {
   const update = { ...received, receivedAt: deps.clock.now() };
   await deps.failpoint('update.before_commit');
-  const sequence = await deps.db
-    .transaction(async (tx) => {
-      const accepted = await acceptUpdate(tx, update);
-      if (accepted === 'refused') throw new Refused();
-      if (accepted.openAssignments === 0) await notify(tx, channels.work);
-      return accepted.sequence;
-    })
-    .catch((error: unknown) => {
-      if (error instanceof Refused) return undefined;
-      throw error;
-    });
-  if (sequence === undefined) return explainRefusal(deps, device, assignment.id, update);
+  const accepted = await unlessRefused(() =>
+    deps.db.transaction(async (tx) => requireAccepted(await acceptUpdate(tx, update))),
+  );
+  if (!accepted) return explainRefusal(deps, device, assignment.id, update);
   await deps.failpoint('update.after_commit');
-  return toReceipt('accepted', { ...update, sequence });
+  return toReceipt('accepted', { ...update, sequence: accepted.sequence });
 }
 
 /** The round moved on while the body came in: its state now says what became of the update. */
@@ -166,15 +150,12 @@ async function explainRefusal(
 ): Promise<Receipt> {
   await retireBlobs(deps.db.pool, [update.blobKey]);
   const assignment = await requireAssignment(deps, device, assignmentId);
-  const receipt = await admitUpdate(deps, assignment, update);
+  const receipt = admitUpdate(deps, assignment, update);
   if (receipt) return receipt;
   throw new FedEdgeError('unavailable', {
-    reason: 'the file was swept before it was accepted: send it again',
+    reason: 'the update could not be accepted now: send it again',
   });
 }
-
-/** Thrown to roll the acknowledgement back; never leaves this file. */
-class Refused extends Error {}
 
 function parseParameters({ settings }: AssignmentRow): unknown {
   const parsed = findStrategy(settings.strategy.name)!.parse(settings.strategy.parameters);

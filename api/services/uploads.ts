@@ -54,7 +54,7 @@ export async function beginUpload(
   whole: { bytes: number; digest: string },
 ): Promise<{ receipt: Receipt } | { upload: UploadRow; maxBytes: number }> {
   const assignment = await requireAssignment(deps, device, assignmentId);
-  const receipt = await admitUpdate(deps, assignment, whole);
+  const receipt = admitUpdate(deps, assignment, whole);
   if (receipt) return { receipt };
   const createdAt = deps.clock.now();
   const upload: UploadRow = {

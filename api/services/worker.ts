@@ -4,8 +4,8 @@ import { setTimeout } from 'node:timers/promises';
 import type { Deps } from '../deps.ts';
 import type { Scorer } from '../domain/ml.ts';
 import { createFoldThread } from '../kernels/folds.ts';
+import { findNextDue } from '../store/agenda.ts';
 import { channels } from '../store/channels.ts';
-import { findNextDue } from '../store/rounds.ts';
 import { createFolder } from './folding.ts';
 import { advanceRounds } from './round-clock.ts';
 import { scoreNextVersion } from './scoring.ts';
@@ -16,6 +16,7 @@ import { createWaker } from './waker.ts';
 const LOOK_MS = 5000;
 const SWEEP_MS = 60_000;
 const RETRY_MS = 1000;
+const OVERDUE_MS = 50;
 
 /** One pass of a part of the worker. Returns after how many milliseconds it wants the next one, unless it is woken. */
 type Step = () => Promise<number>;
@@ -26,12 +27,14 @@ type Step = () => Promise<number>;
  */
 export async function runWorker(deps: Deps, { signal }: { signal: AbortSignal }): Promise<void> {
   const folds = createFoldThread();
-  const folder = createFolder(deps, folds, holderName(deps));
+  const folder = createFolder({ deps, folds, holder: holderName(deps), signal });
   const scoring = createScoring();
+  // A score can take long and can be taken again: the end of the worker does not wait for it.
+  signal.addEventListener('abort', () => void scoring.close());
   await Promise.all([
     repeat(deps, () => clockStep(deps), signal),
     repeat(deps, () => folder.step(), signal),
-    repeat(deps, async () => ((await scoreNextVersion(deps, scoring.scorer)) ? 0 : LOOK_MS), signal),
+    repeat(deps, () => scoreStep(deps, scoring.scorer, signal), signal),
     sweepForEver(deps, signal),
   ]);
   await folder.close();
@@ -43,7 +46,13 @@ async function clockStep(deps: Deps): Promise<number> {
   await advanceRounds(deps);
   const due = await findNextDue(deps.db.pool);
   if (!due) return LOOK_MS;
-  return Math.min(Math.max(due.getTime() - deps.clock.now().getTime(), 1), LOOK_MS);
+  const ms = due.getTime() - deps.clock.now().getTime();
+  // What is due and was not done, another worker has in hand.
+  return ms <= 0 ? OVERDUE_MS : Math.min(ms, LOOK_MS);
+}
+
+async function scoreStep(deps: Deps, scorer: () => Promise<Scorer>, signal: AbortSignal): Promise<number> {
+  return (await scoreNextVersion(deps, scorer, signal)) ? 0 : LOOK_MS;
 }
 
 async function repeat(deps: Deps, step: Step, signal: AbortSignal): Promise<void> {
@@ -73,8 +82,15 @@ function holderName({ config }: Deps): string {
 /** The scorer brings a machine-learning runtime: it is loaded with the first version that has to be scored. */
 function createScoring() {
   let scorer: Promise<Scorer> | undefined;
+  const load = async () => (await import('../ml/scorer.ts')).createScorer();
   return {
-    scorer: () => (scorer ??= import('../ml/scorer.ts').then(({ createScorer }) => createScorer())),
+    scorer(): Promise<Scorer> {
+      scorer ??= load().catch((error: unknown) => {
+        scorer = undefined;
+        throw error;
+      });
+      return scorer;
+    },
     close: async () => (await scorer)?.close(),
   };
 }

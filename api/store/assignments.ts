@@ -1,4 +1,4 @@
-import { and, eq, inArray, sql } from 'drizzle-orm';
+import { and, eq, exists, sql } from 'drizzle-orm';
 import type { Manifest } from '../domain/manifest.ts';
 import type { Queryable } from './database.ts';
 import { lockRound } from './round-locks.ts';
@@ -26,6 +26,8 @@ const assignmentFields = {
   parameters: models.parameters,
   digest: modelVersions.digest,
   bytes: modelVersions.bytes,
+  /** What was acknowledged for it. */
+  update: { sequence: updates.sequence, digest: updates.digest, receivedAt: updates.receivedAt },
 } as const;
 
 function selectAssignments(q: Queryable) {
@@ -39,6 +41,7 @@ function selectAssignments(q: Queryable) {
       modelVersions,
       and(eq(modelVersions.modelId, rounds.modelId), eq(modelVersions.version, rounds.baseVersion)),
     )
+    .leftJoin(updates, eq(updates.assignmentId, assignments.id))
     .$dynamic();
 }
 
@@ -47,7 +50,12 @@ export type AssignmentRow = Awaited<ReturnType<typeof selectAssignments>>[number
 /** The open assignments of these devices, each device's train assignment before its evaluate one. */
 export function findOpenAssignments(q: Queryable, deviceIds: readonly string[]): Promise<AssignmentRow[]> {
   return selectAssignments(q)
-    .where(and(inArray(assignments.deviceId, [...deviceIds]), eq(assignments.state, 'open')))
+    .where(
+      and(
+        sql`${assignments.deviceId} = any(${`{${deviceIds.join(',')}}`}::uuid[])`,
+        sql`${assignments.state} = 'open'`,
+      ),
+    )
     .orderBy(sql`${assignments.kind} = 'evaluate'`);
 }
 
@@ -68,68 +76,57 @@ export async function findAssignment(
   return rows[0];
 }
 
-/** The manifest of a model: kept apart from the assignment, since a topology can be large. */
-export async function findManifest(q: Queryable, modelId: string): Promise<Manifest> {
-  const rows = await q.select({ manifest: models.manifest }).from(models).where(eq(models.id, modelId));
-  return rows[0]!.manifest;
-}
-
-/** Which of these devices are still active. */
-export async function filterActiveDevices(q: Queryable, deviceIds: readonly string[]): Promise<Set<string>> {
+/** The tensors of a model: kept apart from the assignment, and from the topology, which can be large. */
+export async function findTensors(q: Queryable, modelId: string): Promise<Manifest> {
   const rows = await q
-    .select({ id: devices.id })
-    .from(devices)
-    .where(and(inArray(devices.id, [...deviceIds]), eq(devices.state, 'active')));
-  return new Set(rows.map(({ id }) => id));
-}
-
-/** True if a round waits for devices in this federation. */
-export async function isRoundPending(q: Queryable, federationId: string): Promise<boolean> {
-  const rows = await q
-    .select({ id: rounds.id })
-    .from(rounds)
-    .where(and(eq(rounds.federationId, federationId), eq(rounds.state, 'pending')))
-    .limit(1);
-  return rows.length > 0;
+    .select({ tensors: sql<Manifest['tensors']>`${models.manifest} -> 'tensors'` })
+    .from(models)
+    .where(eq(models.id, modelId));
+  return { tensors: rows[0]!.tensors };
 }
 
 /**
- * Settles an open assignment without a result. Locks its round first (see round-locks.ts). False: it was settled, or
- * its round closed, before.
+ * Gives an open assignment back. Locks its round first (see round-locks.ts). False: it was settled, or its round closed,
+ * before.
  */
-export async function settleAssignment(
+export async function giveBackAssignment(
   tx: Queryable,
   assignment: { id: string; roundId: string },
-  outcome: { state: 'returned' | 'expired'; reason: string; now: Date },
+  { reason, now }: { reason: string; now: Date },
 ): Promise<boolean> {
   const round = await lockRound(tx, assignment.roundId, 'collecting');
   if (!round) return false;
   const settled = await tx
     .update(assignments)
-    .set({ state: outcome.state, reason: outcome.reason, settledAt: outcome.now })
+    .set({ state: 'returned', reason, settledAt: now })
     .where(and(eq(assignments.id, assignment.id), eq(assignments.state, 'open')))
     .returning({ id: assignments.id });
   if (settled.length === 0) return false;
-  await tx
-    .update(rounds)
-    .set({ openAssignments: sql`${rounds.openAssignments} - 1` })
-    .where(eq(rounds.id, round.id));
+  await countDropped(tx, round.id, 1);
   return true;
 }
 
-/** Open assignments of collecting rounds whose device may not train any more. */
-export function findForbiddenAssignments(q: Queryable): Promise<{ id: string; roundId: string }[]> {
-  return q
-    .select({ id: assignments.id, roundId: assignments.roundId })
-    .from(assignments)
-    .innerJoin(devices, eq(devices.id, assignments.deviceId))
-    .innerJoin(rounds, eq(rounds.id, assignments.roundId))
-    .where(and(eq(assignments.state, 'open'), eq(rounds.state, 'collecting'), eq(devices.state, 'revoked')))
-    .limit(1000);
+/** Expires what revoked devices have open of a locked collecting round. Returns how many there were. */
+export async function expireRevoked(tx: Queryable, roundId: string, now: Date): Promise<number> {
+  const revoked = tx
+    .select({ id: devices.id })
+    .from(devices)
+    .where(and(eq(devices.id, assignments.deviceId), eq(devices.state, 'revoked')));
+  const expired = await tx
+    .update(assignments)
+    .set({ state: 'expired', reason: 'device_revoked', settledAt: now })
+    .where(and(eq(assignments.roundId, roundId), eq(assignments.state, 'open'), exists(revoked)))
+    .returning({ id: assignments.id });
+  if (expired.length > 0) await countDropped(tx, roundId, expired.length);
+  return expired.length;
 }
 
-/** The digest of the update that an assignment has, if it has one. */
-export async function findUpdate(q: Queryable, assignmentId: string) {
-  const rows = await q.select().from(updates).where(eq(updates.assignmentId, assignmentId));
-  return rows[0];
+async function countDropped(tx: Queryable, roundId: string, dropped: number): Promise<void> {
+  await tx
+    .update(rounds)
+    .set({
+      openAssignments: sql`${rounds.openAssignments} - ${dropped}`,
+      dropped: sql`${rounds.dropped} + ${dropped}`,
+    })
+    .where(eq(rounds.id, roundId));
 }

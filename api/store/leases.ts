@@ -1,4 +1,4 @@
-import { and, eq, gt, inArray, or, sql } from 'drizzle-orm';
+import { and, eq, gt, lte, sql } from 'drizzle-orm';
 import type { RoundState } from '../domain/round.ts';
 import type { RunSettings } from '../domain/run.ts';
 import type { Queryable } from './database.ts';
@@ -11,6 +11,8 @@ export interface FoldableRound {
   accepted: number;
   modelId: string;
   settings: RunSettings;
+  /** Null: nobody has taken it yet. */
+  lease: { holder: string; fence: number; expiresAt: Date } | null;
 }
 
 export function listFoldableRounds(q: Queryable): Promise<FoldableRound[]> {
@@ -21,16 +23,19 @@ export function listFoldableRounds(q: Queryable): Promise<FoldableRound[]> {
       accepted: rounds.accepted,
       modelId: rounds.modelId,
       settings: runs.settings,
+      lease: { holder: leases.holder, fence: leases.fence, expiresAt: leases.expiresAt },
     })
     .from(rounds)
     .innerJoin(runs, eq(runs.id, rounds.runId))
-    .where(and(inArray(rounds.state, ['collecting', 'aggregating']), eq(rounds.kind, 'train')))
+    .leftJoin(leases, eq(leases.roundId, rounds.id))
+    .where(sql`${rounds.state} in ('collecting', 'aggregating') and ${rounds.kind} = 'train'`)
     .orderBy(rounds.id);
 }
 
 /**
  * Takes the lease of a round that nobody holds, whose holder let it run out, or that this holder had. The fence grows
- * with every taking. Undefined: somebody else holds it, or the round is over.
+ * with every taking. Undefined: somebody else holds it, or the round is over. The round is locked, shared, so that no
+ * lease is left on a round that is just ending.
  */
 export async function takeLease(
   q: Queryable,
@@ -43,7 +48,7 @@ export async function takeLease(
     insert into ${leases} (round_id, holder, fence, expires_at)
     select ${rounds.id}, ${lease.holder}, 1, ${expiresAt}::timestamptz from ${rounds}
     where ${rounds.id} = ${roundId} and ${rounds.state} in ('collecting', 'aggregating')
-    for share
+    for key share
     on conflict (round_id) do update
       set holder = excluded.holder, fence = ${leases.fence} + 1, expires_at = excluded.expires_at
       where ${leases.expiresAt} <= ${now}::timestamptz or ${leases.holder} = excluded.holder
@@ -84,27 +89,38 @@ export async function lockLease(tx: Queryable, roundId: string, fence: number): 
   return rows.length === 1;
 }
 
+/**
+ * Locks what a folder writes under: its round, shared, so that nobody ends it and intake goes on, then its lease. False:
+ * the round is over or a later fence holds it; nothing may be written.
+ */
+export async function lockFold(tx: Queryable, roundId: string, fence: number): Promise<boolean> {
+  const [held, isHolder] = await Promise.all([
+    tx.select({ id: rounds.id }).from(rounds).where(eq(rounds.id, roundId)).for('key share'),
+    lockLease(tx, roundId, fence),
+  ]);
+  return held.length === 1 && isHolder;
+}
+
 export async function findCheckpoint(q: Queryable, roundId: string) {
   const rows = await q.select().from(checkpoints).where(eq(checkpoints.roundId, roundId));
   return rows[0];
 }
 
-/** Replaces the round's checkpoint by a written one. The caller holds the lease's lock. */
+/** Replaces the round's checkpoint by a written one. The caller holds the fold's locks. */
 export async function replaceCheckpoint(
   tx: Queryable,
   checkpoint: typeof checkpoints.$inferInsert,
 ): Promise<void> {
-  const previous = await findCheckpoint(tx, checkpoint.roundId);
-  await tx
-    .insert(checkpoints)
-    .values(checkpoint)
-    .onConflictDoUpdate({ target: checkpoints.roundId, set: checkpoint });
-  if (previous) await tx.update(blobs).set({ state: 'dead' }).where(eq(blobs.key, previous.blobKey));
+  await discardCheckpoint(tx, checkpoint.roundId);
+  await tx.insert(checkpoints).values(checkpoint);
 }
 
-/** Forgets a checkpoint that cannot be read back. */
-export async function discardCheckpoint(q: Queryable, roundId: string): Promise<void> {
-  await q.delete(checkpoints).where(eq(checkpoints.roundId, roundId));
+/** Forgets the round's checkpoint; its blob goes to the sweeper. The caller holds the fold's locks. */
+export async function discardCheckpoint(tx: Queryable, roundId: string): Promise<void> {
+  await tx.execute(sql`
+    with dropped as (delete from ${checkpoints} where ${checkpoints.roundId} = ${roundId}
+                     returning ${checkpoints.blobKey} as key)
+    update ${blobs} set state = 'dead' from dropped where ${blobs.key} = dropped.key`);
 }
 
 export type FoldableUpdate = Pick<
@@ -112,12 +128,19 @@ export type FoldableUpdate = Pick<
   'roundId' | 'assignmentId' | 'sequence' | 'state' | 'digest' | 'bytes' | 'blobKey' | 'weight'
 >;
 
-/** The next updates of all these rounds at once, each round's in sequence order from after the one it has folded. */
+/**
+ * The next updates of all these rounds at once: of each in sequence order, from after the one that it has folded, at
+ * most `limit`.
+ */
 export function listNewUpdates(
   q: Queryable,
   folded: readonly { roundId: string; sequence: number }[],
   limit: number,
 ): Promise<FoldableUpdate[]> {
+  const roundIds = `{${folded.map(({ roundId }) => roundId).join(',')}}`;
+  const sequences = `{${folded.map(({ sequence }) => sequence).join(',')}}`;
+  const at = sql`unnest(${roundIds}::uuid[], ${sequences}::int[]) as at(round_id, sequence)`;
+  const from = sql<number>`at.sequence`;
   return q
     .select({
       roundId: updates.roundId,
@@ -130,12 +153,18 @@ export function listNewUpdates(
       weight: updates.weight,
     })
     .from(updates)
-    .where(or(...folded.map((at) => and(eq(updates.roundId, at.roundId), gt(updates.sequence, at.sequence)))))
-    .orderBy(updates.roundId, updates.sequence)
-    .limit(limit);
+    .innerJoin(
+      at,
+      and(
+        eq(updates.roundId, sql`at.round_id`),
+        gt(updates.sequence, from),
+        lte(updates.sequence, sql`at.sequence + ${limit}`),
+      ),
+    )
+    .orderBy(updates.roundId, updates.sequence);
 }
 
-/** Rejects an update whose bytes are not what was acknowledged. False: the fence is dead. */
+/** Rejects an update whose bytes are not what was acknowledged. The caller holds the fold's locks. */
 export async function rejectUpdate(tx: Queryable, assignmentId: string, reason: string): Promise<void> {
   await tx
     .update(updates)

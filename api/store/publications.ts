@@ -36,36 +36,39 @@ export function listReports(q: Queryable, roundId: string) {
 
 /**
  * Publishes a round's version: version, head, round, updates, run and event move together. The caller holds the locks
- * of run, lease and round. False: head or blob moved meanwhile, nothing may be committed.
+ * of run, round and lease. `head_moved`: nothing was written. `blob_swept`: nothing may be committed.
  */
 export async function publishVersion(
   tx: Queryable,
   round: RoundRow,
   publication: Publication,
-): Promise<boolean> {
+): Promise<'published' | 'head_moved' | 'blob_swept'> {
   const { blobKey, digest, bytes, metrics, now } = publication;
-  if (!(await settleBlob(tx, blobKey))) return false;
   const version = await moveHead(tx, round);
-  if (version === undefined) return false;
-  await tx.insert(modelVersions).values({
-    modelId: round.modelId,
-    version,
-    federationId: round.federationId,
-    parent: round.baseVersion,
-    roundId: round.id,
-    digest,
-    bytes,
-    blobKey,
-    metrics,
-    createdAt: now,
-  });
-  await completeRound(tx, round, version, metrics, now);
-  if (!publication.retainUpdates) await retireUpdateBlobs(tx, round.id);
-  await dropFold(tx, round.id);
-  return true;
+  if (version === undefined) return 'head_moved';
+  const { id: roundId, modelId, federationId, baseVersion: parent } = round;
+  // Sent at once, carried out in this order.
+  const [isLive] = await Promise.all([
+    settleBlob(tx, blobKey),
+    tx.insert(modelVersions).values({
+      modelId,
+      version,
+      federationId,
+      parent,
+      roundId,
+      digest,
+      bytes,
+      blobKey,
+      metrics,
+      createdAt: now,
+    }),
+    completeRound(tx, round, version, publication),
+    dropFold(tx, roundId),
+  ]);
+  return isLive ? 'published' : 'blob_swept';
 }
 
-/** Compare-and-set: the head is still the round's base. Versions are gapless, so the next number is the count plus one. */
+/** Compare-and-set: the head is still the round's base. Versions are gapless: the next number follows the last one. */
 async function moveHead(tx: Queryable, round: RoundRow): Promise<number | undefined> {
   const rows = await tx
     .update(models)
@@ -79,32 +82,30 @@ async function moveHead(tx: Queryable, round: RoundRow): Promise<number | undefi
 
 async function completeRound(
   tx: Queryable,
-  round: RoundRow,
+  { federationId, runId, id, kind, number }: RoundRow,
   version: number,
-  metrics: Metrics,
-  now: Date,
+  { metrics, retainUpdates, now }: Publication,
 ): Promise<void> {
-  await tx
-    .update(rounds)
-    .set({ state: 'completed', version, metrics, endedAt: now })
-    .where(eq(rounds.id, round.id));
-  await tx
-    .update(updates)
-    .set({ state: 'folded' })
-    .where(and(eq(updates.roundId, round.id), eq(updates.state, 'accepted')));
-  await tx
-    .update(runs)
-    .set({ completedRounds: sql`${runs.completedRounds} + 1`, failedInARow: 0 })
-    .where(eq(runs.id, round.runId));
-  const { federationId, runId, id, kind, number } = round;
-  await recordEvent(tx, {
-    federationId,
-    type: 'round.completed',
-    subject: { run: runId, round: id, kind, number, version },
-    createdAt: now,
-  });
-  await notify(tx, channels.work);
-  await notify(tx, channels.events);
+  await Promise.all([
+    tx
+      .update(updates)
+      .set({ state: 'folded' })
+      .where(and(eq(updates.roundId, id), eq(updates.state, 'accepted'))),
+    tx.update(rounds).set({ state: 'completed', version, metrics, endedAt: now }).where(eq(rounds.id, id)),
+    tx
+      .update(runs)
+      .set({ completedRounds: sql`${runs.completedRounds} + 1`, failedInARow: 0 })
+      .where(eq(runs.id, runId)),
+    retainUpdates || retireUpdateBlobs(tx, id),
+    recordEvent(tx, {
+      federationId,
+      type: 'round.completed',
+      subject: { run: runId, round: id, kind, number, version },
+      createdAt: now,
+    }),
+    notify(tx, channels.work),
+    notify(tx, channels.events),
+  ]);
 }
 
 /** The oldest version that is to be scored on its model's evaluation set and was not. */
@@ -137,13 +138,23 @@ export async function findUnscoredVersion(q: Queryable) {
 
 export type UnscoredVersion = NonNullable<Awaited<ReturnType<typeof findUnscoredVersion>>>;
 
-/** Sets a version's score, once. An empty one says that it could not be scored. */
+/**
+ * Sets a version's score, once, if the evaluation set is still the one that it was measured on. An empty score says that
+ * it could not be measured.
+ */
 export async function setScore(
   tx: Queryable,
   version: UnscoredVersion,
   score: Metrics,
   now: Date,
 ): Promise<void> {
+  const sameSet = tx
+    .select({ id: models.id })
+    .from(models)
+    .where(and(eq(models.id, version.modelId), eq(models.evaluationKey, version.evaluationKey!)))
+    // Whoever replaces the set resets the score afterwards: shut out until this is committed.
+    .for('key share');
+  if ((await sameSet).length === 0) return;
   const rows = await tx
     .update(modelVersions)
     .set({ score })

@@ -1,31 +1,48 @@
-import { and, eq, sql } from 'drizzle-orm';
+import { and, eq, getTableColumns, sql } from 'drizzle-orm';
 import type { FailureReason, RoundState } from '../domain/round.ts';
 import { channels, notify } from './channels.ts';
 import type { Queryable } from './database.ts';
 import { recordEvent } from './events.ts';
-import { assignments, blobs, checkpoints, leases, rounds, runs, updates } from './schema.ts';
+import { assignments, blobs, checkpoints, leases, models, rounds, runs, updates } from './schema.ts';
 
 /*
- * One order of locks, so that no transaction waits for another in a circle: run, round, assignments, the rest. A
- * transaction that ends a round locks its run first; one that settles an assignment locks its round first. Statements
- * after the lock see what the transactions before it committed.
+ * One order of locks, so that no transaction waits for another in a circle: run, round, lease, assignments, updates,
+ * the rest. Who ends a round locks its run first; who settles an assignment, its round first; who writes as a folder,
+ * its round (shared, intake goes on) and then its lease. Statements after a lock see what was committed before it was
+ * granted; so nothing that decides is read in the statement that locks.
  */
 
 export type RoundRow = typeof rounds.$inferSelect;
+/** A run with the name of its model. */
+export type RunRow = typeof runs.$inferSelect & { model: string };
 
-/** Locks the run of a round. Undefined: another worker has it in hand (only with `skipLocked`). */
+const runFields = { ...getTableColumns(runs), model: models.name };
+
+/** Locks the run of a round. Undefined: another transaction has it in hand (only with `skipLocked`). */
 export async function lockRunOfRound(
   tx: Queryable,
   roundId: string,
   options: { skipLocked?: boolean } = {},
-): Promise<typeof runs.$inferSelect | undefined> {
+): Promise<RunRow | undefined> {
   const rows = await tx
-    .select({ run: runs })
+    .select(runFields)
     .from(runs)
+    .innerJoin(models, eq(models.id, runs.modelId))
     .innerJoin(rounds, eq(rounds.runId, runs.id))
     .where(eq(rounds.id, roundId))
     .for('update', options.skipLocked ? { of: runs, skipLocked: true } : { of: runs });
-  return rows[0]?.run;
+  return rows[0];
+}
+
+/** Locks an active run, unless another transaction has it in hand. */
+export async function lockActiveRun(tx: Queryable, runId: string): Promise<RunRow | undefined> {
+  const rows = await tx
+    .select(runFields)
+    .from(runs)
+    .innerJoin(models, eq(models.id, runs.modelId))
+    .where(and(eq(runs.id, runId), eq(runs.state, 'active')))
+    .for('update', { of: runs, skipLocked: true });
+  return rows[0];
 }
 
 /** Locks a round that is in `state`. Undefined: it has moved on. */
@@ -57,31 +74,40 @@ export async function failLockedRound(
   reason: FailureReason,
   now: Date,
 ): Promise<void> {
-  await expireOpenAssignments(tx, round.id, now);
+  const { id, federationId, runId, kind, number } = round;
+  // Who was still at work at the deadline dropped out; who was when the run was stopped did not.
+  const dropped = reason === 'below_quorum' ? round.dropped + round.openAssignments : round.dropped;
+  const closedAt = round.closedAt ?? now;
+  // Sent at once, carried out in this order.
+  await Promise.all([
+    dropFold(tx, id),
+    expireOpenAssignments(tx, id, now),
+    tx
+      .update(updates)
+      .set({ state: 'expired', reason })
+      .where(and(eq(updates.roundId, id), eq(updates.state, 'accepted'))),
+    tx
+      .update(rounds)
+      .set({ state: 'failed', reason, openAssignments: 0, dropped, closedAt, endedAt: now })
+      .where(eq(rounds.id, id)),
+    retireUpdateBlobs(tx, id),
+    kind === 'train' && countFailure(tx, runId),
+    recordEvent(tx, {
+      federationId,
+      type: 'round.failed',
+      subject: { run: runId, round: id, kind, number, reason },
+      createdAt: now,
+    }),
+    notify(tx, channels.work),
+    notify(tx, channels.events),
+  ]);
+}
+
+async function countFailure(tx: Queryable, runId: string): Promise<void> {
   await tx
-    .update(rounds)
-    .set({ state: 'failed', reason, openAssignments: 0, closedAt: round.closedAt ?? now, endedAt: now })
-    .where(eq(rounds.id, round.id));
-  await tx
-    .update(updates)
-    .set({ state: 'expired', reason })
-    .where(and(eq(updates.roundId, round.id), eq(updates.state, 'accepted')));
-  await retireUpdateBlobs(tx, round.id);
-  await dropFold(tx, round.id);
-  if (round.kind === 'train') {
-    await tx
-      .update(runs)
-      .set({ failedInARow: sql`${runs.failedInARow} + 1` })
-      .where(eq(runs.id, round.runId));
-  }
-  await recordEvent(tx, {
-    federationId: round.federationId,
-    type: 'round.failed',
-    subject: { run: round.runId, round: round.id, kind: round.kind, number: round.number, reason },
-    createdAt: now,
-  });
-  await notify(tx, channels.work);
-  await notify(tx, channels.events);
+    .update(runs)
+    .set({ failedInARow: sql`${runs.failedInARow} + 1` })
+    .where(eq(runs.id, runId));
 }
 
 /** Gives the files of a round's updates to the sweeper. */
@@ -96,7 +122,9 @@ export async function retireUpdateBlobs(tx: Queryable, roundId: string): Promise
 
 /** Ends the fold of a round: no lease, no checkpoint. */
 export async function dropFold(tx: Queryable, roundId: string): Promise<void> {
-  await tx.delete(leases).where(eq(leases.roundId, roundId));
-  const [checkpoint] = await tx.delete(checkpoints).where(eq(checkpoints.roundId, roundId)).returning();
-  if (checkpoint) await tx.update(blobs).set({ state: 'dead' }).where(eq(blobs.key, checkpoint.blobKey));
+  await tx.execute(sql`
+    with ended as (delete from ${leases} where ${leases.roundId} = ${roundId}),
+         dropped as (delete from ${checkpoints} where ${checkpoints.roundId} = ${roundId}
+                     returning ${checkpoints.blobKey} as key)
+    update ${blobs} set state = 'dead' from dropped where ${blobs.key} = dropped.key`);
 }

@@ -3,8 +3,7 @@ import type { Metrics } from '../domain/metrics.ts';
 import { channels, notify } from './channels.ts';
 import type { Queryable } from './database.ts';
 import { recordEvent } from './events.ts';
-import { expireOpenAssignments, type RoundRow } from './round-locks.ts';
-import type { RunRow } from './rounds.ts';
+import { expireOpenAssignments, type RoundRow, type RunRow } from './round-locks.ts';
 import { modelVersions, rounds, runs } from './schema.ts';
 
 /** Tells watchers of a round, in the transaction that moved it. */
@@ -16,21 +15,13 @@ async function announce(tx: Queryable, type: string, round: RoundRow, now: Date,
 }
 
 /** Opens the run's next round of that kind. The caller holds the run's lock. */
-export async function insertRound(tx: Queryable, round: typeof rounds.$inferInsert): Promise<void> {
+export async function insertRound(tx: Queryable, round: typeof rounds.$inferInsert): Promise<RoundRow> {
   const [row] = await tx.insert(rounds).values(round).returning();
   if (round.kind === 'train') {
     await tx.update(runs).set({ lastRound: round.number }).where(eq(runs.id, round.runId));
   }
   await announce(tx, 'round.opened', row!, round.openedAt);
-}
-
-/** The number of the run's next evaluate round. */
-export async function nextEvaluationNumber(tx: Queryable, runId: string): Promise<number> {
-  const rows = await tx
-    .select({ last: sql<number>`coalesce(max(${rounds.number}), 0)::int` })
-    .from(rounds)
-    .where(and(eq(rounds.runId, runId), eq(rounds.kind, 'evaluate')));
-  return rows[0]!.last + 1;
+  return row!;
 }
 
 /** A locked pending round has its cohort. */
@@ -39,20 +30,23 @@ export async function startCollecting(
   round: RoundRow,
   cohort: { target: number; invited: number; population: number; now: Date; deadlineAt: Date },
 ): Promise<void> {
-  await tx
-    .update(rounds)
-    .set({
-      state: 'collecting',
-      target: cohort.target,
-      invited: cohort.invited,
-      openAssignments: cohort.invited,
-      population: cohort.population,
-      collectingAt: cohort.now,
-      deadlineAt: cohort.deadlineAt,
-    })
-    .where(eq(rounds.id, round.id));
-  await notify(tx, channels.assignments);
-  await announce(tx, 'round.collecting', round, cohort.now, { invited: cohort.invited });
+  const { target, invited, population, now, deadlineAt } = cohort;
+  await Promise.all([
+    tx
+      .update(rounds)
+      .set({
+        state: 'collecting',
+        target,
+        invited,
+        openAssignments: invited,
+        population,
+        collectingAt: now,
+        deadlineAt,
+      })
+      .where(eq(rounds.id, round.id)),
+    notify(tx, channels.assignments),
+    announce(tx, 'round.collecting', round, now, { invited }),
+  ]);
 }
 
 /** A locked collecting round has invited more devices. */
@@ -67,12 +61,17 @@ export async function addInvited(tx: Queryable, round: RoundRow, made: number): 
   await notify(tx, channels.assignments);
 }
 
-/** A locked collecting round takes no more updates and has enough. */
+/** A locked collecting round takes no more updates and has enough. Who is still at work has dropped out. */
 export async function startAggregating(tx: Queryable, round: RoundRow, now: Date): Promise<void> {
   await expireOpenAssignments(tx, round.id, now);
   await tx
     .update(rounds)
-    .set({ state: 'aggregating', closedAt: now, openAssignments: 0 })
+    .set({
+      state: 'aggregating',
+      closedAt: now,
+      dropped: round.dropped + round.openAssignments,
+      openAssignments: 0,
+    })
     .where(eq(rounds.id, round.id));
   await notify(tx, channels.work);
 }
@@ -89,6 +88,7 @@ export async function completeEvaluation(
     .update(modelVersions)
     .set({ deviceScore: metrics })
     .where(and(eq(modelVersions.modelId, round.modelId), eq(modelVersions.version, round.baseVersion)));
+  await notify(tx, channels.work);
   await announce(tx, 'round.completed', round, now, { version: round.baseVersion });
 }
 

@@ -172,7 +172,7 @@ export const modelVersions = pgTable(
   (t) => [
     primaryKey({ columns: [t.modelId, t.version] }),
     uniqueIndex('model_versions_round').on(t.roundId),
-    index('model_versions_unscored').on(t.createdAt).where(sql`${t.score} is null`),
+    index('model_versions_unscored').on(t.modelId, t.version).where(sql`${t.score} is null`),
   ],
 );
 
@@ -228,6 +228,8 @@ export const rounds = pgTable(
     openAssignments: integer('open_assignments').notNull().default(0),
     /** Updates accepted; the last one's sequence. */
     accepted: integer('accepted').notNull().default(0),
+    /** Assignments that got no answer although there was time: given back, revoked, open at the deadline. */
+    dropped: integer('dropped').notNull().default(0),
     population: integer('population').notNull().default(0),
     reason: text('reason'),
     metrics: jsonb('metrics').$type<Metrics>(),
@@ -267,6 +269,8 @@ export const checkpoints = pgTable('checkpoints', {
     .references(() => rounds.id),
   sequence: integer('sequence').notNull(),
   blobKey: text('blob_key').notNull(),
+  /** SHA-256 of the blob, hex. */
+  digest: text('digest').notNull(),
 });
 
 export const assignments = pgTable(

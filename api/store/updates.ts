@@ -1,9 +1,11 @@
-import { and, eq, gt, lt, sql } from 'drizzle-orm';
+import { and, eq, exists, gt, lt, sql } from 'drizzle-orm';
 import type { Metrics } from '../domain/metrics.ts';
 import type { RoundState } from '../domain/round.ts';
+import { settleBlob } from './blob-rows.ts';
+import { channels, notify } from './channels.ts';
 import type { Queryable } from './database.ts';
 import { expireOpenAssignments } from './round-locks.ts';
-import { assignments, blobs, evaluations, rounds, updates } from './schema.ts';
+import { assignments, devices, evaluations, rounds, updates } from './schema.ts';
 
 export interface AcceptedUpdate {
   assignmentId: string;
@@ -21,8 +23,10 @@ export interface AcceptedUpdate {
   receivedAt: Date;
 }
 
+export type NewEvaluation = typeof evaluations.$inferInsert;
+
 /** `refused`: the round or the assignment moved on; the caller rolls back and admits anew to learn why. */
-export type AcceptResult = { sequence: number; roundState: RoundState; openAssignments: number } | 'refused';
+export type AcceptResult = { sequence: number; openAssignments: number } | 'refused';
 
 /**
  * Counts one more result of a collecting round: the next sequence, the settled assignment and the round's state move
@@ -53,42 +57,66 @@ async function takePlace(tx: Queryable, roundId: string, now: Date) {
   return rows[0];
 }
 
+/** False: it is settled, or its device was revoked a moment ago. */
 async function acceptAssignment(tx: Queryable, assignmentId: string, now: Date): Promise<boolean> {
+  const active = tx
+    .select({ id: devices.id })
+    .from(devices)
+    .where(and(eq(devices.id, assignments.deviceId), eq(devices.state, 'active')));
   const rows = await tx
     .update(assignments)
     .set({ state: 'accepted', settledAt: now })
-    .where(and(eq(assignments.id, assignmentId), eq(assignments.state, 'open')))
+    .where(and(eq(assignments.id, assignmentId), eq(assignments.state, 'open'), exists(active)))
     .returning({ id: assignments.id });
   return rows.length === 1;
 }
 
 /** Accepts a written update. The whole transaction of the acknowledgement, but for its commit. */
 export async function acceptUpdate(tx: Queryable, update: AcceptedUpdate): Promise<AcceptResult> {
-  const place = await takePlace(tx, update.roundId, update.receivedAt);
-  if (!place || !(await acceptAssignment(tx, update.assignmentId, update.receivedAt))) return 'refused';
-  const settled = await tx
-    .update(blobs)
-    .set({ state: 'live' })
-    .where(and(eq(blobs.key, update.blobKey), eq(blobs.state, 'writing')))
-    .returning({ key: blobs.key });
-  if (settled.length === 0) return 'refused';
-  await tx.insert(updates).values({ ...update, sequence: place.sequence, state: 'accepted' });
-  if (place.state === 'aggregating') await expireOpenAssignments(tx, update.roundId, update.receivedAt);
-  return { sequence: place.sequence, roundState: place.state, openAssignments: place.openAssignments };
+  const { roundId, assignmentId, receivedAt } = update;
+  // Sent at once, carried out in this order: the round is locked first, for as short as can be.
+  const [place, isAccepted, isLive] = await Promise.all([
+    takePlace(tx, roundId, receivedAt),
+    acceptAssignment(tx, assignmentId, receivedAt),
+    settleBlob(tx, update.blobKey),
+  ]);
+  if (!place || !isAccepted || !isLive) return 'refused';
+  const { sequence, openAssignments } = place;
+  await Promise.all([
+    tx.insert(updates).values({ ...update, sequence, state: 'accepted' }),
+    finishIntake(tx, roundId, place, receivedAt),
+  ]);
+  return { sequence, openAssignments };
 }
 
 /** Accepts the results of an evaluate assignment, by the same rules. */
-export async function acceptEvaluation(
+export async function acceptEvaluation(tx: Queryable, evaluation: NewEvaluation): Promise<AcceptResult> {
+  const { roundId, assignmentId, receivedAt } = evaluation;
+  const [place, isAccepted] = await Promise.all([
+    takePlace(tx, roundId, receivedAt),
+    acceptAssignment(tx, assignmentId, receivedAt),
+  ]);
+  if (!place || !isAccepted) return 'refused';
+  const { sequence, openAssignments } = place;
+  await Promise.all([
+    tx.insert(evaluations).values(evaluation),
+    finishIntake(tx, roundId, place, receivedAt),
+  ]);
+  return { sequence, openAssignments };
+}
+
+/** Wakes the workers when the round has filled or nobody is at work any longer: never for every update. */
+async function finishIntake(
   tx: Queryable,
-  evaluation: typeof evaluations.$inferInsert,
-): Promise<AcceptResult> {
-  const place = await takePlace(tx, evaluation.roundId, evaluation.receivedAt);
-  if (!place || !(await acceptAssignment(tx, evaluation.assignmentId, evaluation.receivedAt)))
-    return 'refused';
-  await tx.insert(evaluations).values(evaluation);
-  if (place.state === 'aggregating')
-    await expireOpenAssignments(tx, evaluation.roundId, evaluation.receivedAt);
-  return { sequence: place.sequence, roundState: place.state, openAssignments: place.openAssignments };
+  roundId: string,
+  place: { state: RoundState; openAssignments: number },
+  now: Date,
+): Promise<void> {
+  if (place.openAssignments > 0) return;
+  await Promise.all([
+    place.state === 'aggregating' && expireOpenAssignments(tx, roundId, now),
+    notify(tx, channels.work),
+  ]);
 }
 
 /** The results that an evaluate assignment has, if it has them. */

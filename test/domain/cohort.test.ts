@@ -17,6 +17,12 @@ describe('invitesForQuorum', () => {
     expect(invitesForQuorum(7, 0)).toBe(7);
   });
 
+  it('finds the least number also for the largest quorum', () => {
+    const invites = invitesForQuorum(100_000, 1);
+    expect(invites).toBeGreaterThan(2_000_000);
+    expect(invites).toBeLessThan(2_100_000);
+  });
+
   it('stays finite when everybody dropped out', () => {
     expect(invitesForQuorum(10, 1)).toBeGreaterThan(10);
   });
@@ -37,15 +43,21 @@ describe('invitesForQuorum', () => {
 describe('observedDropOut', () => {
   it('assumes one before any round was seen', () => {
     expect(observedDropOut([])).toBe(INITIAL_DROP_OUT);
-    expect(observedDropOut([{ invited: 0, accepted: 0 }])).toBe(INITIAL_DROP_OUT);
+    expect(observedDropOut([{ accepted: 0, dropped: 0 }])).toBe(INITIAL_DROP_OUT);
   });
 
-  it('weighs rounds by their invitations', () => {
+  it('gives way to what was seen, weighed by devices', () => {
     const rounds = [
-      { invited: 10, accepted: 10 },
-      { invited: 30, accepted: 20 },
+      { accepted: 10_000, dropped: 0 },
+      { accepted: 20_000, dropped: 10_000 },
     ];
-    expect(observedDropOut(rounds)).toBeCloseTo(0.25);
+    expect(observedDropOut(rounds)).toBeCloseTo(0.25, 3);
+  });
+
+  it('does not believe after one good round that nobody ever drops out', () => {
+    const dropOut = observedDropOut([{ accepted: 5, dropped: 0 }]);
+    expect(dropOut).toBeGreaterThan(0.1);
+    expect(dropOut).toBeLessThan(INITIAL_DROP_OUT);
   });
 });
 

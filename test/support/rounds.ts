@@ -85,17 +85,15 @@ export async function seedFederation(
   const writer = await deps.blobs.create(blobKey);
   await writer.write(file);
   await writer.commit();
-  await pool
-    .insert(models)
-    .values({
-      ...base,
-      id: modelId,
-      name: `m-${modelId}`,
-      description: '',
-      manifest,
-      parameters: 8,
-      head: 1,
-    });
+  await pool.insert(models).values({
+    ...base,
+    id: modelId,
+    name: `m-${modelId}`,
+    description: '',
+    manifest,
+    parameters: 8,
+    head: 1,
+  });
   const digest = createHash('sha256').update(file).digest('hex');
   await pool
     .insert(modelVersions)
@@ -126,9 +124,10 @@ export async function seedDevices(deps: Deps, count: number): Promise<DevicePrin
 }
 
 /** A worker that a test turns by hand. */
-export function createTestWorker(deps: Deps, holder = 'test', thread?: FoldThread) {
-  const folds = thread ?? createFoldThread();
-  const folder = createFolder(deps, folds, holder);
+export function createTestWorker(deps: Deps, options: { holder?: string; folds?: FoldThread } = {}) {
+  const stopping = new AbortController();
+  const { holder = 'test', folds = createFoldThread() } = options;
+  const folder = createFolder({ deps, folds, holder, signal: stopping.signal });
   return {
     folder,
     /** Clock and folder, until neither has anything left to do. */
@@ -139,6 +138,7 @@ export function createTestWorker(deps: Deps, holder = 'test', thread?: FoldThrea
       }
     },
     async close(): Promise<void> {
+      stopping.abort();
       await folder.close();
       await folds.close();
     },

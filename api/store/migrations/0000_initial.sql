@@ -32,7 +32,8 @@ CREATE TABLE "blobs" (
 CREATE TABLE "checkpoints" (
 	"round_id" uuid PRIMARY KEY NOT NULL,
 	"sequence" integer NOT NULL,
-	"blob_key" text NOT NULL
+	"blob_key" text NOT NULL,
+	"digest" text NOT NULL
 );
 --> statement-breakpoint
 CREATE TABLE "device_keys" (
@@ -173,6 +174,7 @@ CREATE TABLE "rounds" (
 	"invited" integer DEFAULT 0 NOT NULL,
 	"open_assignments" integer DEFAULT 0 NOT NULL,
 	"accepted" integer DEFAULT 0 NOT NULL,
+	"dropped" integer DEFAULT 0 NOT NULL,
 	"population" integer DEFAULT 0 NOT NULL,
 	"reason" text,
 	"metrics" jsonb,
@@ -277,7 +279,7 @@ CREATE UNIQUE INDEX "events_position" ON "events" USING btree ("position");--> s
 CREATE INDEX "events_unnumbered" ON "events" USING btree ("id") WHERE "events"."position" is null;--> statement-breakpoint
 CREATE INDEX "idempotency_age" ON "idempotency_keys" USING btree ("claimed_at");--> statement-breakpoint
 CREATE UNIQUE INDEX "model_versions_round" ON "model_versions" USING btree ("round_id");--> statement-breakpoint
-CREATE INDEX "model_versions_unscored" ON "model_versions" USING btree ("created_at") WHERE "model_versions"."score" is null;--> statement-breakpoint
+CREATE INDEX "model_versions_unscored" ON "model_versions" USING btree ("model_id","version") WHERE "model_versions"."score" is null;--> statement-breakpoint
 CREATE UNIQUE INDEX "models_name" ON "models" USING btree ("federation_id","name");--> statement-breakpoint
 CREATE UNIQUE INDEX "operator_keys_secret" ON "operator_keys" USING btree ("secret_hash");--> statement-breakpoint
 CREATE UNIQUE INDEX "rounds_number" ON "rounds" USING btree ("run_id","kind","number");--> statement-breakpoint

@@ -1,0 +1,26 @@
+/**
+ * Answers one key by one question to many: keys that come while a question is under way share the next one. Where `ask`
+ * throws, all whom it asked for get the error.
+ */
+export function gatherQuestions<K extends { id: string }, V>(
+  ask: (keys: readonly K[]) => Promise<ReadonlyMap<string, V>>,
+): (key: K) => Promise<V | undefined> {
+  let underWay: Promise<unknown> = Promise.resolve();
+  let next: { keys: Map<string, K>; answer: Promise<ReadonlyMap<string, V>> } | undefined;
+
+  function begin() {
+    const keys = new Map<string, K>();
+    const answer = underWay.then(() => {
+      next = undefined;
+      return ask([...keys.values()]);
+    });
+    underWay = answer.catch(() => undefined);
+    return { keys, answer };
+  }
+
+  return async (key) => {
+    next ??= begin();
+    next.keys.set(key.id, key);
+    return (await next.answer).get(key.id);
+  };
+}
