@@ -1,8 +1,8 @@
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { chmod, mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import {
   type Program,
   postmasterPid,
@@ -22,20 +22,19 @@ let folder: string;
 let dataDir: string;
 let programs: Program[];
 
-beforeEach(async () => {
-  // Readable for others: where we are root the database runs as another user.
+async function makeFolder(): Promise<void> {
   folder = await mkdtemp(join(tmpdir(), 'fededge-start-'));
+  // Where we are root the database runs as another user, who has to pass.
   await chmod(folder, 0o755);
   dataDir = join(folder, 'data');
-  await mkdir(dataDir);
   programs = [];
-});
+}
 
-afterEach(async () => {
+async function removeFolder(): Promise<void> {
   await Promise.all(programs.map((program) => program.stop()));
   await stopCluster(dataDir);
   await rm(folder, { recursive: true, force: true });
-});
+}
 
 function start(args: string[] = ['--json'], env: Record<string, string> = {}): Program {
   rememberCluster(dataDir);
@@ -54,99 +53,6 @@ async function statusOf(url: string, key = ''): Promise<number> {
   return response.status;
 }
 
-describe('a first start', () => {
-  it('is ready, and leaves an operator key and an enrolment token that work', async () => {
-    const program = start();
-    const { url, operatorKeyFile, enrollmentToken } = await announced(program);
-    expect(await statusOf(`${url}/readyz`)).toBe(200);
-    const key = (await readFile(operatorKeyFile, 'utf8')).trim();
-    expect(await statusOf(`${url}/v1/devices`)).toBe(401);
-    expect(await statusOf(`${url}/v1/devices`, key)).toBe(200);
-    const listed = await fetch(`${url}/v1/enrollment-tokens`, {
-      headers: { authorization: `Bearer ${key}` },
-    });
-    const { items } = (await listed.json()) as { items: { maxUses: number; uses: number }[] };
-    expect(items).toEqual([expect.objectContaining({ maxUses: 100, uses: 0 })]);
-    expect(enrollmentToken).toMatch(/^fedenr_/);
-  });
-
-  it('keeps its secrets to its owner and out of the log', async () => {
-    const program = start(['--json'], { FEDEDGE_LOG_LEVEL: 'trace' });
-    const { url, operatorKeyFile, enrollmentToken } = await announced(program);
-    const key = (await readFile(operatorKeyFile, 'utf8')).trim();
-    await statusOf(`${url}/v1/devices`, key);
-    await program.stop();
-    for (const name of ['operator.key', 'token-keys.json']) {
-      expect((await stat(join(dataDir, name))).mode & 0o077).toBe(0);
-    }
-    expect(program.output('stderr')).toContain('/v1/devices');
-    expect(program.output('stderr')).not.toContain(key);
-    expect(program.output('stderr')).not.toContain(enrollmentToken);
-  });
-
-  it('tells a person where everything is and what to do next', async () => {
-    const program = start([]);
-    await program.firstLine();
-    await program.stop();
-    const said = program.output('stdout');
-    for (const part of [
-      /http:\/\/127\.0\.0\.1:\d+\/docs/,
-      join(dataDir, 'operator.key'),
-      /fedenr_[\w-]{43}/,
-      'npm run demo',
-      /curl .*\/v1\/devices/,
-    ]) {
-      expect(said).toMatch(part);
-    }
-  });
-});
-
-describe('a later start', () => {
-  it('shows no second token, and says how to make one', async () => {
-    const first = start();
-    await announced(first);
-    await first.stop();
-    const second = start([]);
-    await second.firstLine();
-    await second.stop();
-    expect(second.output('stdout')).not.toMatch(/fedenr_/);
-    expect(second.output('stdout')).toContain('/v1/enrollment-tokens');
-  });
-
-  it('uses the database of a server that was killed', async () => {
-    const first = start();
-    const { operatorKeyFile } = await announced(first);
-    const database = await postmasterPid(dataDir);
-    await first.kill9();
-    const { url } = await announced(start());
-    expect(await postmasterPid(dataDir)).toBe(database);
-    const key = (await readFile(operatorKeyFile, 'utf8')).trim();
-    expect(await statusOf(`${url}/v1/devices`, key)).toBe(200);
-  });
-});
-
-describe('the end', () => {
-  it.each(['SIGTERM', 'SIGINT'] as const)(
-    'by %s is in order: exit code 0, the database stopped',
-    async (signal) => {
-      const program = start();
-      await announced(program);
-      process.kill(program.pid, signal);
-      expect(await program.ended).toEqual({ code: 0, signal: null });
-      await expect(postmasterPid(dataDir)).rejects.toThrow();
-    },
-  );
-
-  it('comes even during the start', async () => {
-    const program = start();
-    await waitForOwner();
-    process.kill(program.pid, 'SIGTERM');
-    expect((await program.ended).signal).toBeNull();
-    const { url } = await announced(start());
-    expect(await statusOf(`${url}/readyz`)).toBe(200);
-  });
-});
-
 /** The data folder has an owner: the server is past reading its configuration. */
 async function waitForOwner(): Promise<void> {
   while ((await readdir(join(dataDir, 'owner')).catch(() => [])).length === 0) {
@@ -154,19 +60,100 @@ async function waitForOwner(): Promise<void> {
   }
 }
 
-describe('a second server on a data folder', () => {
-  it('ends and names the first, which goes on', async () => {
-    const first = start();
-    const { url } = await announced(first);
+describe('the life of a data folder, from one start to the next', () => {
+  beforeAll(makeFolder);
+  afterAll(removeFolder);
+  let server: Program;
+  let first: Announcement;
+  let key: string;
+
+  it('begins with a server that is ready, an operator key and an enrolment token', async () => {
+    server = start(['--json'], { FEDEDGE_LOG_LEVEL: 'trace' });
+    first = await announced(server);
+    expect(await statusOf(`${first.url}/readyz`)).toBe(200);
+    key = (await readFile(first.operatorKeyFile, 'utf8')).trim();
+    expect(await statusOf(`${first.url}/v1/devices`)).toBe(401);
+    expect(await statusOf(`${first.url}/v1/devices`, key)).toBe(200);
+    const headers = { authorization: `Bearer ${key}` };
+    const { items } = (await (await fetch(`${first.url}/v1/enrollment-tokens`, { headers })).json()) as {
+      items: unknown[];
+    };
+    expect(items).toEqual([expect.objectContaining({ maxUses: 100, uses: 0 })]);
+    expect(first.enrollmentToken).toMatch(/^fedenr_/);
+  });
+
+  it('refuses a second server, which names the first', async () => {
     const second = start();
     expect(await second.ended).toEqual({ code: 1, signal: null });
-    expect(second.output('stderr')).toContain(`process ${first.pid}`);
+    expect(second.output('stderr')).toContain(`process ${server.pid}`);
+    expect(await statusOf(`${first.url}/readyz`)).toBe(200);
+  });
+
+  it('stops in order by SIGTERM: exit code 0, the database too', async () => {
+    process.kill(server.pid, 'SIGTERM');
+    expect(await server.ended).toEqual({ code: 0, signal: null });
+    await expect(postmasterPid(dataDir)).rejects.toThrow();
+  });
+
+  it('keeps its secrets to its owner and out of the log', async () => {
+    for (const name of ['operator.key', 'token-keys.json']) {
+      expect((await stat(join(dataDir, name))).mode & 0o077).toBe(0);
+    }
+    const log = server.output('stderr');
+    expect(log).toContain('/v1/devices');
+    expect(log).not.toContain(key);
+    expect(log).not.toContain(first.enrollmentToken);
+  });
+
+  it('shows no second token at a later start, and says how to make one', async () => {
+    server = start([]);
+    await server.firstLine();
+    process.kill(server.pid, 'SIGINT');
+    expect(await server.ended).toEqual({ code: 0, signal: null });
+    expect(server.output('stdout')).not.toMatch(/fedenr_/);
+    expect(server.output('stdout')).toContain('/v1/enrollment-tokens');
+  });
+
+  it('goes on with the database of a server that was killed', async () => {
+    server = start();
+    await announced(server);
+    const database = await postmasterPid(dataDir);
+    await server.kill9();
+    server = start();
+    const { url } = await announced(server);
+    expect(await postmasterPid(dataDir)).toBe(database);
+    expect(await statusOf(`${url}/v1/devices`, key)).toBe(200);
+  });
+});
+
+describe('a first start', () => {
+  beforeEach(makeFolder);
+  afterEach(removeFolder);
+
+  it('tells a person where everything is and what to do next', async () => {
+    const server = start([]);
+    await server.firstLine();
+    await server.stop();
+    const said = server.output('stdout');
+    expect(said).toMatch(/http:\/\/127\.0\.0\.1:\d+\/docs/);
+    expect(said).toMatch(/fedenr_[\w-]{43}/);
+    expect(said).toMatch(/curl .*\/v1\/devices/);
+    expect(said).toContain(join(dataDir, 'operator.key'));
+    expect(said).toContain('npm run demo');
+  });
+
+  it('may be stopped in the middle; the next one is whole', async () => {
+    const server = start();
+    await waitForOwner();
+    process.kill(server.pid, 'SIGTERM');
+    expect((await server.ended).signal).toBeNull();
+    const { url } = await announced(start());
     expect(await statusOf(`${url}/readyz`)).toBe(200);
   });
 
-  it('loses when both are first starts at the same time', async () => {
+  it('is won by one of two at the same time; the other names it', async () => {
     const both = [start(), start()];
-    const lines = await Promise.all(both.map((program) => announced(program).catch(() => undefined)));
+    const lines = await Promise.all(both.map((server) => announced(server).catch(() => undefined)));
     const winner = lines.findIndex((line) => line !== undefined);
     const loser = both[1 - winner]!;
     expect(lines.filter((line) => line !== undefined)).toHaveLength(1);
@@ -177,6 +164,8 @@ describe('a second server on a data folder', () => {
 });
 
 describe('a start that cannot be', () => {
+  beforeEach(makeFolder);
+  afterEach(removeFolder);
   const refused = (args: string[], env: Record<string, string> = {}) => {
     const program = startProgram(args, env);
     programs.push(program);
