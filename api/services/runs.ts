@@ -11,7 +11,7 @@ import type { Queryable } from '../store/database.ts';
 import { recordEvent } from '../store/events.ts';
 import { newId } from '../store/ids.ts';
 import { findModelSummary } from '../store/models.ts';
-import { stopRounds } from '../store/rounds.ts';
+import { hasOpenTrainRound, stopRounds } from '../store/rounds.ts';
 import * as store from '../store/runs.ts';
 import { actorOf } from './actors.ts';
 
@@ -52,6 +52,8 @@ export async function createRun(
       createdAt,
     };
     if (!(await store.insertRun(tx, run))) throw new FedEdgeError('model_busy');
+    // A run that was stopped may still publish what it had collected; the head moves then.
+    if (await hasOpenTrainRound(tx, model.id)) throw new FedEdgeError('model_busy');
     const created = (await store.findRun(tx, federationId, run.id))!;
     await announce(tx, operator, created, { action: 'create', type: 'run.created', now: createdAt });
     await notify(tx, channels.work);

@@ -2,6 +2,7 @@ import { and, eq, getTableColumns, inArray, isNull } from 'drizzle-orm';
 import type { Page } from '../domain/page.ts';
 import type { Queryable } from './database.ts';
 import { afterCursor, pageOrder } from './pages.ts';
+import { hasOpenTrainRound } from './rounds.ts';
 import { models, modelVersions, runs } from './schema.ts';
 
 export type ModelRow = typeof models.$inferSelect;
@@ -59,14 +60,14 @@ export async function lockModel(tx: Queryable, modelId: string): Promise<ModelSu
   return rows[0]!;
 }
 
-/** True while a run of the model is not over. */
+/** True while a run of the model is not over, or a round of one that was stopped may still publish. */
 export async function hasOpenRun(q: Queryable, modelId: string): Promise<boolean> {
   const rows = await q
     .select({ id: runs.id })
     .from(runs)
     .where(and(eq(runs.modelId, modelId), inArray(runs.state, ['active', 'paused'])))
     .limit(1);
-  return rows.length > 0;
+  return rows.length > 0 || hasOpenTrainRound(q, modelId);
 }
 
 /** Compare-and-set. False: the head is not `from` any more. */
