@@ -2,6 +2,8 @@
  * Who may import what: domain <- store <- services <- http <- roots. What is not forbidden here is
  * allowed; each rule says what it keeps true.
  */
+import { fileURLToPath } from 'node:url';
+
 const layer = (name) => `^api/${name}/`;
 /** The roots' own files; `config`, `deps` and what they declare may be named by every layer above domain. */
 const roots = '^api/(?!config\\.ts$|deps\\.ts$)[^/]+\\.ts$';
@@ -122,9 +124,9 @@ export default {
   ],
   options: {
     doNotFollow: { path: 'node_modules' },
-    exclude: { path: ['/generated/', '^api/kernels/assembly/', '/dist/'] },
+    exclude: { path: ['^clients/.*/generated/', '^api/kernels/assembly/', '^(clients|infra)/.*/dist/'] },
     tsPreCompilationDeps: true,
-    tsConfig: { fileName: 'scripts/tsconfig.json' },
+    tsConfig: { fileName: fileURLToPath(new URL('tsconfig.json', import.meta.url)) },
     enhancedResolveOptions: {
       exportsFields: ['exports'],
       conditionNames: ['import', 'node', 'default', 'types'],
