@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { eq } from 'drizzle-orm';
 import type { Deps } from '../../api/deps.ts';
+import type { DeviceProperties, Labels } from '../../api/domain/device.ts';
 import type { Manifest } from '../../api/domain/manifest.ts';
 import type { Principal } from '../../api/domain/role.ts';
 import type { RunSettings } from '../../api/domain/run.ts';
@@ -70,10 +71,16 @@ export function declare(file: Buffer, digest = createHash('sha256').update(file)
   };
 }
 
+interface SeededDevice {
+  labels?: Labels;
+  properties?: DeviceProperties;
+  lastSeenAt?: Date;
+}
+
 /** Puts a federation, a model with version 1, a run and present devices straight into the store. */
 export async function seedFederation(
   deps: Deps,
-  options: { devices: number; settings?: Partial<RunSettings>; base?: number[] },
+  options: { devices: number; settings?: Partial<RunSettings>; base?: number[]; labels?: Labels },
 ) {
   const now = deps.clock.now();
   const { pool } = deps.db;
@@ -100,12 +107,17 @@ export async function seedFederation(
     .values({ ...base, modelId, version: 1, digest, bytes: file.length, blobKey, metrics: {} });
   const runId = newId(now);
   const settings = { ...defaultSettings, ...options.settings };
+  if (options.labels) settings.selection = { ...settings.selection, labels: options.labels };
   await pool.insert(runs).values({ ...base, id: runId, name: 'run', modelId, state: 'active', settings });
-  const principals = await seedDevices(deps, options.devices);
+  const principals = await seedDevices(deps, options.devices, { labels: options.labels ?? {} });
   return { modelId, runId, devices: principals };
 }
 
-export async function seedDevices(deps: Deps, count: number): Promise<DevicePrincipal[]> {
+export async function seedDevices(
+  deps: Deps,
+  count: number,
+  { labels = {}, properties = {}, lastSeenAt = deps.clock.now() }: SeededDevice = {},
+): Promise<DevicePrincipal[]> {
   const now = deps.clock.now();
   const ids = Array.from({ length: count }, () => newId(now));
   await deps.db.pool.insert(devices).values(
@@ -114,10 +126,10 @@ export async function seedDevices(deps: Deps, count: number): Promise<DevicePrin
       federationId: 'default',
       name: `device ${id}`,
       state: 'active' as const,
-      labels: {},
-      properties: {},
+      labels,
+      properties,
       createdAt: now,
-      lastSeenAt: now,
+      lastSeenAt,
     })),
   );
   return ids.map((id) => ({ kind: 'device', id, federationId: 'default', thumbprint: id }));
