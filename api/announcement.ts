@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import type { Deps } from './deps.ts';
-import { operatorKeyFile } from './services/federation.ts';
-import { createFirstToken } from './services/first-enrollment.ts';
+import { operatorKeyFile } from './services/identity/federation.ts';
+import { createFirstToken } from './services/identity/first-enrollment.ts';
 
 /** What a server tells the person or the program that started it. */
 interface Announcement {
@@ -13,6 +13,8 @@ interface Announcement {
   enrollmentToken: string | undefined;
   /** Absent when the log goes to standard error. */
   logFile: string | undefined;
+  /** Something that is likely to be missed. */
+  hint: string | undefined;
 }
 
 const COLUMN = 18;
@@ -29,11 +31,25 @@ export async function announce(
     dataDir,
     operatorKeyFile: existsSync(keyFile) ? keyFile : undefined,
     enrollmentToken: databaseUrl === undefined ? await createFirstToken(deps) : undefined,
+    hint: describeReach(deps.config),
   };
   console.log(asJson ? JSON.stringify(announcement) : describeStart(announcement));
 }
 
-function describeStart({ url, dataDir, operatorKeyFile, enrollmentToken, logFile }: Announcement): string {
+/** Devices sign for the URL that they use: what they take for it has to be what we do. */
+function describeReach({ host, publicUrl }: Deps['config']): string | undefined {
+  if (publicUrl !== undefined || ['127.0.0.1', '::1', 'localhost'].includes(host)) return undefined;
+  return 'Devices on other machines are refused until FEDEDGE_PUBLIC_URL is the URL that they use.';
+}
+
+function describeStart({
+  url,
+  dataDir,
+  operatorKeyFile,
+  enrollmentToken,
+  logFile,
+  hint,
+}: Announcement): string {
   const key = operatorKeyFile ? `$(cat ${operatorKeyFile})` : '$OPERATOR_KEY';
   const facts: [string, string | undefined][] = [
     ['API', url],
@@ -51,7 +67,20 @@ function describeStart({ url, dataDir, operatorKeyFile, enrollmentToken, logFile
     '  npm run demo        ten devices train a model together on real data',
     '  README.md           a tour in five minutes',
   ];
-  return ['FedEdge is ready.', '', ...lines, '', 'Next', '', ...next, '', 'Ctrl-C stops it.', ''].join('\n');
+  const warning = hint ? ['', hint] : [];
+  return [
+    'FedEdge is ready.',
+    '',
+    ...lines,
+    ...warning,
+    '',
+    'Next',
+    '',
+    ...next,
+    '',
+    'Ctrl-C stops it.',
+    '',
+  ].join('\n');
 }
 
 function moreTokens(url: string, key: string): string[] {

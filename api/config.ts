@@ -80,6 +80,9 @@ export function loadConfig(env: Record<string, string | undefined>): Config {
   if (parsed.data?.FEDEDGE_S3_URL && new URL(parsed.data.FEDEDGE_S3_URL).pathname === '/') {
     faults.push('FEDEDGE_S3_URL: the bucket is missing (https://ENDPOINT/BUCKET)');
   }
+  if (parsed.data?.FEDEDGE_WORKER === 'off' && !parsed.data.DATABASE_URL) {
+    faults.push('FEDEDGE_WORKER: off needs DATABASE_URL (no other worker can reach the embedded database)');
+  }
   if (!parsed.success || faults.length > 0) throw new ConfigError(faults);
   return Object.freeze(toConfig(parsed.data));
 }

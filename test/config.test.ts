@@ -61,6 +61,11 @@ describe('loadConfig', () => {
     expect(faultsOf({ ...s3, FEDEDGE_S3_URL: 'https://s3.example.org' })).toHaveLength(1);
   });
 
+  it('leaves the rounds to other workers only where others can reach the database', () => {
+    expect(faultsOf({ FEDEDGE_WORKER: 'off' })).toHaveLength(1);
+    expect(faultsOf({ FEDEDGE_WORKER: 'off', DATABASE_URL: 'postgres://localhost/fl' })).toEqual([]);
+  });
+
   it('cuts the slash off the end of the public URL, since audiences are compared as they are', () => {
     expect(loadConfig({ FEDEDGE_PUBLIC_URL: 'https://fl.example.org/' }).publicUrl).toBe(
       'https://fl.example.org',
