@@ -1,5 +1,5 @@
 import { openAsBlob } from 'node:fs';
-import { appendFile, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { appendFile, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { AgentStore } from './agent-store.ts';
 
@@ -14,7 +14,8 @@ export async function createFileStore(folder: string): Promise<AgentStore> {
     list,
     // Node's typings allow a shared buffer, which readFile never makes.
     read: (name) => unlessMissing(() => readFile(at(name)) as Promise<Uint8Array<ArrayBuffer>>),
-    open: (name) => unlessMissing(() => openAsBlob(at(name))),
+    // openAsBlob does not tell a missing file from others.
+    open: (name) => unlessMissing(async () => (await stat(at(name))) && openAsBlob(at(name))),
     write: (name, bytes) => replaceFile(folder, at(name), bytes),
     append: (name, bytes) => appendFile(at(name), bytes, { mode: 0o600 }),
     remove: (name) => rm(at(name), { force: true }),
