@@ -5,7 +5,7 @@ import { checkInvariants } from '../support/acceptance/invariants.ts';
 import type { Update } from '../support/acceptance/operators.ts';
 import { type Answer, digestField, expectStatus } from '../support/acceptance/requests.ts';
 import { startReplicas } from '../support/acceptance/services.ts';
-import { waitFor, waitUntil } from '../support/acceptance/waiting.ts';
+import { waitUntil } from '../support/acceptance/waiting.ts';
 
 let service: Awaited<ReturnType<typeof startReplicas>>;
 let federation: Federation;
@@ -70,53 +70,41 @@ describe('two API replicas and two workers on one PostgreSQL', { timeout: 120_00
   });
 
   it('refuse a revoked device on every replica, and invite another in its place', async () => {
-    const { operator } = federation;
-    const [left, ...others] = here;
+    const { operator, devices } = federation;
     await federation.createModel('revoked');
-    const polls = [left!, others[0]!].map((device) => device.poll(10));
-    // Four are known and present; two are invited, and two are left to take their places.
-    const run = await federation.startRun('revoked', { rounds: 1, quorum: 2, capacity: 2 });
-    await Promise.allSettled(polls);
-    const round = await waitFor('a round collects', async () =>
-      (await federation.rounds(run.id)).find(({ state }) => state === 'collecting'),
-    );
-    const invited = await waitFor('a device is invited', async () => {
-      for (const device of federation.devices) {
-        const assignment = await device.poll(0);
-        if (assignment?.round === round.id) return { device, assignment };
-      }
-      return undefined;
-    });
-    const { device, assignment } = invited;
-    await operator.post(`/v1/devices/${device.id}/revoke`);
-    const elsewhere = here.includes(device) ? service.replicas[1] : service.replicas[0];
+    const run = await federation.startRun('revoked', { quorum: 5, capacity: 6, deadlineMs: 60_000 });
+    // Nobody drops out of the first round, so the second one invites no more than it needs: one of six is left.
+    for (const { device, assignment } of await federation.invitedTo(run.id, 6)) {
+      await federation.contribute(device, assignment);
+    }
+    const invited = await federation.invitedTo(run.id, 5);
+    const { device, assignment } = invited[0]!;
+    const away = devices.find(({ id }) => !invited.some((each) => each.device.id === id));
     const headers = { authorization: `Bearer ${await device.token()}` };
-    await waitUntil('the other replica refuses its token', async () => {
-      const answer = await fetch(`${elsewhere!.url}/v1/devices/me`, { headers });
-      return answer.status === 401;
-    });
-    const remaining = federation.devices.filter(({ id }) => id !== device.id);
-    const work = federation.work(remaining);
-    expect(await federation.finish(run.id)).toMatchObject({ state: 'completed' });
+    await operator.post(`/v1/devices/${device.id}/revoke`);
+    for (const { url } of service.replicas) {
+      await waitUntil('a replica refuses its token', async () => {
+        return (await fetch(`${url}/v1/devices/me`, { headers })).status === 401;
+      });
+    }
+    expect(await away!.poll(20)).toMatchObject({ round: assignment.round });
+    const work = federation.work(devices.filter(({ id }) => id !== device.id));
+    expect(await federation.finish(run.id)).toMatchObject({ state: 'completed', completedRounds: 2 });
     await work.stop();
-    const updates = await operator.list<Update>(`/v1/rounds/${round.id}/updates`);
-    expect(updates.some((update) => update.assignment === assignment.id)).toBe(false);
+    const updates = await operator.list<Update>(`/v1/rounds/${assignment.round}/updates`);
+    const senders = updates.map((update) => update.device);
+    expect(senders).toContain(away!.id);
+    expect(senders).not.toContain(device.id);
     await checkInvariants(federation);
   });
 });
 
 /** One device sends its update in four parts to the replicas in turn, the others as usual. */
 async function uploadInParts(model: string) {
-  const device = here[0]!;
   await federation.createModel(model);
   const run = await federation.startRun(model, { rounds: 1, quorum: 2, capacity: 6, deadlineMs: 20_000 });
-  const assignment = await waitFor('the device is invited', async () => {
-    for (const other of federation.devices) {
-      const found = await other.poll(1);
-      if (found?.run === run.id && other === device) return found;
-    }
-    return undefined;
-  });
+  const invited = await federation.invitedTo(run.id, 2);
+  const { device, assignment } = invited[0]!;
   const { file } = await federation.train(assignment);
   const [first, second] = service.replicas;
   const authorization = `Bearer ${await device.token()}`;

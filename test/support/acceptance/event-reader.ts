@@ -15,14 +15,15 @@ export interface EventStream {
   close(): void;
 }
 
-/** Opens the stream of events after a position, or of what happens from now on. */
+/** Opens the stream of events after a position, or of what happens from now on; of all types, or of these alone. */
 export async function openEvents(
   { operatorKey }: Pick<Service, 'operatorKey'>,
   url: string,
   lastEventId?: number,
+  types?: string,
 ): Promise<EventStream> {
   const end = new AbortController();
-  const response = await fetch(`${url}/v1/events`, {
+  const response = await fetch(`${url}/v1/events${types ? `?types=${types}` : ''}`, {
     headers: {
       authorization: `Bearer ${operatorKey}`,
       ...(lastEventId === undefined ? {} : { 'last-event-id': String(lastEventId) }),

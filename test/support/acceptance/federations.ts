@@ -35,6 +35,8 @@ export interface Federation {
   finish(run: string): Promise<Run>;
   /** Waits until nothing is open: every round is over, and every run that is not paused. */
   settle(): Promise<void>;
+  /** Who is invited to train in the run's newest round, once so many are. */
+  invitedTo(run: string, count: number): Promise<{ device: Device; assignment: Assignment }[]>;
   /** Makes the update of an assignment: the same one however often it is asked. */
   train(assignment: Assignment): Promise<MadeUpdate>;
   /** Sends it until it is answered and keeps the receipt. Undefined: it was refused. */
@@ -120,6 +122,15 @@ export async function createFederation(service: Service, deviceCount = 3): Promi
         const rounds = await Promise.all(runs.map(({ id }) => federation.rounds(id)));
         const open = rounds.flat().filter(({ state }) => state !== 'completed' && state !== 'failed');
         return open.length === 0 && runs.every(({ state }) => state !== 'active');
+      }),
+    invitedTo: (run, count) =>
+      waitFor(`${count} devices are invited`, async () => {
+        const found: { device: Device; assignment: Assignment }[] = [];
+        for (const device of devices) {
+          const assignment = await device.poll(0);
+          if (assignment?.run === run && assignment.kind === 'train') found.push({ device, assignment });
+        }
+        return found.length >= count ? found : undefined;
       }),
     async train({ id }) {
       const made = makeUpdate(layout, Number.parseInt(sha256(Buffer.from(id)).slice(0, 8), 16));
