@@ -2,10 +2,10 @@ import type { Logger } from 'pino';
 import type { Config } from './config.ts';
 import type { Clock } from './domain/clock.ts';
 import type { Scanner } from './kernels/scanners.ts';
-import type { CredentialCache } from './services/credential-cache.ts';
 import type { BlobStore } from './store/blobs/blob-store.ts';
 import type { Database } from './store/database.ts';
-import type { Listener } from './store/listener.ts';
+import type { CredentialCache } from './store/identity/credential-cache.ts';
+import type { Listener } from './store/journal/listener.ts';
 
 /** What every service gets first. A plain object: tests put in what they need. */
 export interface Deps {

@@ -1,5 +1,5 @@
 import { ConfigError } from './config.ts';
-import { DataFolderInUseError, NoEmbeddedDatabaseError } from './store/local-database.ts';
+import { DataFolderInUseError, NoEmbeddedDatabaseError } from './store/local/local-database.ts';
 import { DatabaseInUseError } from './store/server-lock.ts';
 
 /** One Ctrl-C arrives twice where npm passes on what the terminal has sent to the whole group. */

@@ -14,7 +14,7 @@ import {
   type LocalConnection,
   type Ownership,
   startLocalDatabase,
-} from './store/local-database.ts';
+} from './store/local/local-database.ts';
 
 /** Requests that are under way at a shutdown have so long to end. */
 const DRAIN_MS = 10_000;
@@ -41,8 +41,8 @@ async function serve(config: Config, asJson: boolean, stopping: AbortSignal): Pr
       ownership ? startDatabase(ownership, log, resources) : config.databaseUrl!,
       import('./bootstrap.ts'),
       import('./http/app.ts'),
-      import('./http/entrance.ts'),
-      import('./http/listen.ts'),
+      import('./http/wire/entrance.ts'),
+      import('./http/wire/listen.ts'),
       import('./services/worker.ts'),
       import('./announcement.ts'),
     ]);

@@ -4,7 +4,7 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { buildDocument } from '../api/http/document.ts';
+import { buildDocument } from '../api/http/contract/document.ts';
 import { createDocumentApp } from './document-app.ts';
 
 const editions = [

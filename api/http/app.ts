@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { OpenAPIHono } from '@hono/zod-openapi';
 import type { Deps } from '../deps.ts';
-import { authenticate } from '../services/authentication.ts';
-import { answerOnce } from '../services/idempotency.ts';
+import { authenticate } from '../services/identity/authentication.ts';
+import { answerOnce } from '../services/journal/idempotency.ts';
 import type { AppEnv } from './context.ts';
-import { buildDocument, type Document } from './document.ts';
-import { renderError } from './problems.ts';
+import { buildDocument, type Document } from './contract/document.ts';
+import { renderError } from './contract/problems.ts';
 import { assignmentRoutes } from './routes/assignments.ts';
 import { auditRoutes } from './routes/audit.ts';
 import { devicesRoutes } from './routes/devices.ts';
@@ -23,7 +23,7 @@ import { uploadsRoutes } from './routes/uploads.ts';
 import { versionsRoutes } from './routes/versions.ts';
 import { wellKnownRoutes } from './routes/well-known.ts';
 import { renderUnknown } from './unknown-routes.ts';
-import { closeUnreadBodies } from './unread-bodies.ts';
+import { closeUnreadBodies } from './wire/unread-bodies.ts';
 
 /** The whole HTTP API. Stateless: any number of replicas may serve the same database and blobs. */
 export function createApp(deps: Deps): OpenAPIHono<AppEnv> {

@@ -1,7 +1,7 @@
 import type { HttpBindings } from '@hono/node-server';
 import type { Logger } from 'pino';
 import type { Policy, Principal } from '../domain/role.ts';
-import type { Answer, KeyedRequest } from '../services/idempotency.ts';
+import type { Answer, KeyedRequest } from '../services/journal/idempotency.ts';
 
 /** What every handler finds in its context. */
 export interface AppEnv {

@@ -1,8 +1,8 @@
 import type { Context } from 'hono';
 import { FedEdgeError } from '../domain/errors.ts';
 import type { AppEnv } from './context.ts';
-import type { Document } from './document.ts';
-import { renderProblem } from './problems.ts';
+import type { Document } from './contract/document.ts';
+import { renderProblem } from './contract/problems.ts';
 
 /** Answers what no route took: 405 with `Allow` where the path takes other methods, else 404. */
 export function renderUnknown(c: Context<AppEnv>, document: Document): Response {

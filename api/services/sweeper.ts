@@ -1,7 +1,7 @@
 import type { Deps } from '../deps.ts';
-import { forgetKeys } from '../store/idempotency.ts';
-import { forgetAssertions, forgetBlobs, listDeadBlobs, markAbandonedBlobs } from '../store/sweeps.ts';
-import { removeExpiredUploads } from '../store/uploads.ts';
+import { forgetKeys } from '../store/journal/idempotency.ts';
+import { forgetAssertions, forgetBlobs, listDeadBlobs, markAbandonedBlobs } from '../store/models/sweeps.ts';
+import { removeExpiredUploads } from '../store/rounds/uploads.ts';
 
 const HOUR_MS = 3_600_000;
 /** No write takes so long (an upload is cut after 50 minutes): who began earlier is gone. */

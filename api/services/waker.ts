@@ -1,5 +1,5 @@
-import type { Channel } from '../store/channels.ts';
-import type { Listener } from '../store/listener.ts';
+import type { Channel } from '../store/journal/channels.ts';
+import type { Listener } from '../store/journal/listener.ts';
 
 /** Waits for a channel. A wake-up that comes while nobody waits is kept for the next wait. */
 export interface Waker {

@@ -4,11 +4,11 @@ import { setTimeout } from 'node:timers/promises';
 import type { Deps } from '../deps.ts';
 import type { Scorer } from '../domain/ml.ts';
 import { createFoldThread } from '../kernels/folds.ts';
-import { findNextDue } from '../store/agenda.ts';
-import { channels } from '../store/channels.ts';
-import { createFolder } from './folding.ts';
-import { advanceRounds } from './round-clock.ts';
-import { scoreNextVersion } from './scoring.ts';
+import { channels } from '../store/journal/channels.ts';
+import { findNextDue } from '../store/rounds/agenda.ts';
+import { createFolder } from './aggregation/folding.ts';
+import { scoreNextVersion } from './models/scoring.ts';
+import { advanceRounds } from './rounds/round-clock.ts';
 import { sweepBlobs } from './sweeper.ts';
 import { createWaker } from './waker.ts';
 

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { and, eq } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { grantsRole, type Policy, type Role, roles } from '../../api/domain/role.ts';
-import { buildDocument, type DocumentOperation, listOperations } from '../../api/http/document.ts';
+import { buildDocument, type DocumentOperation, listOperations } from '../../api/http/contract/document.ts';
 import { assignments } from '../../api/store/schema.ts';
 import { createDocumentApp } from '../../scripts/document-app.ts';
 import { createTestApp, type EnrolledDevice, type RequestHeaders, type TestApp } from '../support/app.ts';

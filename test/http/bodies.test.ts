@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { eq } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { readDigest, writeDigest } from '../../api/http/digests.ts';
-import { type Listening, listen } from '../../api/http/listen.ts';
+import { readDigest, writeDigest } from '../../api/http/wire/digests.ts';
+import { type Listening, listen } from '../../api/http/wire/listen.ts';
 import { blobs } from '../../api/store/schema.ts';
 import { createTestApp, jsonRequest, type RequestHeaders, type TestApp } from '../support/app.ts';
 import { createTestModel, smallWeights } from '../support/models.ts';

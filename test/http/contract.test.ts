@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { buildDocument, type DocumentOperation, listOperations } from '../../api/http/document.ts';
-import { resolveSchema, type Schema } from '../../api/http/examples.ts';
+import { buildDocument, type DocumentOperation, listOperations } from '../../api/http/contract/document.ts';
+import { resolveSchema, type Schema } from '../../api/http/contract/examples.ts';
 import { createDocumentApp } from '../../scripts/document-app.ts';
 
 const document = buildDocument(createDocumentApp());

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { channels, notify } from '../../api/store/channels.ts';
+import { channels, notify } from '../../api/store/journal/channels.ts';
 import { answerOf } from '../support/answers.ts';
 import { createTestApp, jsonRequest, registrationOf, requestToken, type TestApp } from '../support/app.ts';
 import { createDeviceKey } from '../support/device-keys.ts';

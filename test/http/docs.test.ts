@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { problems } from '../../api/domain/errors.ts';
+import { buildDocument, listOperations } from '../../api/http/contract/document.ts';
 import { html, inline } from '../../api/http/docs/markup.ts';
-import { buildDocument, listOperations } from '../../api/http/document.ts';
 import { createDocumentApp } from '../../scripts/document-app.ts';
 
 const app = createDocumentApp();

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { createApp } from '../../api/http/app.ts';
-import { type Listening, listen } from '../../api/http/listen.ts';
-import type { Listener } from '../../api/store/listener.ts';
+import { type Listening, listen } from '../../api/http/wire/listen.ts';
+import type { Listener } from '../../api/store/journal/listener.ts';
 import { createTestApp, jsonRequest, type RequestHeaders, type TestApp } from '../support/app.ts';
 import { createObjects } from '../support/objects.ts';
 

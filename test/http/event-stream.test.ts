@@ -1,6 +1,6 @@
 import { expect, it, vi } from 'vitest';
-import { streamEvents } from '../../api/http/event-stream.ts';
-import type { Event } from '../../api/services/events.ts';
+import { streamEvents } from '../../api/http/wire/event-stream.ts';
+import type { Event } from '../../api/services/journal/events.ts';
 
 /** An endless stream that tells when it was left. */
 function silence() {

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { canonicalJson } from '../../api/domain/canonical-json.ts';
-import { channels, notify } from '../../api/store/channels.ts';
-import { recordEvent } from '../../api/store/events.ts';
+import { channels, notify } from '../../api/store/journal/channels.ts';
+import { recordEvent } from '../../api/store/journal/events.ts';
 import { createTestApp, type RequestHeaders, type TestApp } from '../support/app.ts';
 import { createObjects } from '../support/objects.ts';
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { createHotFiles } from '../../api/http/hot-files.ts';
+import { createHotFiles } from '../../api/http/wire/hot-files.ts';
 import { BlobMissingError } from '../../api/store/blobs/blob-store.ts';
 
 const MiB = 1 << 20;

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { Principal } from '../../api/domain/role.ts';
-import { createOperatorKey, revokeOperatorKey } from '../../api/services/operator-keys.ts';
+import { createOperatorKey, revokeOperatorKey } from '../../api/services/identity/operator-keys.ts';
 import { answerOf } from '../support/answers.ts';
 import { createTestApp, jsonRequest, type TestApp } from '../support/app.ts';
 import { createFederation } from '../support/federations.ts';

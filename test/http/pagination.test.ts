@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { decodeCursor, encodeCursor, readPage, toPage } from '../../api/http/pagination.ts';
+import { decodeCursor, encodeCursor, readPage, toPage } from '../../api/http/contract/pagination.ts';
 
 const id = '0198c5a2-6d7e-7c3b-9f00-2b7d5a1c9e44';
 const shape = { item: (row: number) => row * 10, cursor: (row: number) => row };

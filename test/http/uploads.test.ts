@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { eq } from 'drizzle-orm';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { type Listening, listen } from '../../api/http/listen.ts';
-import { advanceRounds } from '../../api/services/round-clock.ts';
+import { type Listening, listen } from '../../api/http/wire/listen.ts';
+import { advanceRounds } from '../../api/services/rounds/round-clock.ts';
+import { UPLOAD_LIFETIME_MS } from '../../api/services/rounds/uploads.ts';
 import { sweepBlobs } from '../../api/services/sweeper.ts';
-import { UPLOAD_LIFETIME_MS } from '../../api/services/uploads.ts';
 import { blobs, updates } from '../../api/store/schema.ts';
 import {
   createTestApp,

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { selectRange } from '../../api/http/ranges.ts';
+import { selectRange } from '../../api/http/wire/ranges.ts';
 import { newId } from '../../api/store/ids.ts';
 import { assignments, models, rounds, runs } from '../../api/store/schema.ts';
 import { createTestApp, type RequestHeaders, type TestApp } from '../support/app.ts';

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { cached, createCredentialCache } from '../../api/services/credential-cache.ts';
+import { cached, createCredentialCache } from '../../api/store/identity/credential-cache.ts';
 
 const at = (ms: number) => new Date(1_700_000_000_000 + ms);
 

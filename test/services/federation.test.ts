@@ -2,8 +2,8 @@ import { readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import type { Config } from '../../api/config.ts';
-import { ensureFederation, operatorKeyFile } from '../../api/services/federation.ts';
-import { hashSecret } from '../../api/services/secrets.ts';
+import { ensureFederation, operatorKeyFile } from '../../api/services/identity/federation.ts';
+import { hashSecret } from '../../api/services/identity/secrets.ts';
 import { createTestApp, type TestApp } from '../support/app.ts';
 
 let t: TestApp;

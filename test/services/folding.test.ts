@@ -1,10 +1,10 @@
 import { eq } from 'drizzle-orm';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Deps } from '../../api/deps.ts';
-import { advanceRounds } from '../../api/services/round-clock.ts';
+import { advanceRounds } from '../../api/services/rounds/round-clock.ts';
 import { sweepBlobs } from '../../api/services/sweeper.ts';
 import { BlobUnavailableError } from '../../api/store/blobs/blob-store.ts';
-import { takeLease } from '../../api/store/leases.ts';
+import { takeLease } from '../../api/store/rounds/leases.ts';
 import { checkpoints, leases } from '../../api/store/schema.ts';
 import { createTestApp, type TestApp } from '../support/app.ts';
 import { damageBlob, findFaults, truncateBlob } from '../support/round-faults.ts';

@@ -1,10 +1,10 @@
 import { pino } from 'pino';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { FedEdgeError } from '../../api/domain/errors.ts';
-import { type Answer, answerOnce } from '../../api/services/idempotency.ts';
+import { type Answer, answerOnce } from '../../api/services/journal/idempotency.ts';
 import { type Database, openDatabase } from '../../api/store/database.ts';
-import { recordEvent } from '../../api/store/events.ts';
-import { forgetKeys } from '../../api/store/idempotency.ts';
+import { recordEvent } from '../../api/store/journal/events.ts';
+import { forgetKeys } from '../../api/store/journal/idempotency.ts';
 import { migrateDatabase } from '../../api/store/migrate.ts';
 import { events, idempotencyKeys } from '../../api/store/schema.ts';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.ts';

@@ -1,8 +1,8 @@
 import { setTimeout } from 'node:timers/promises';
 import { eq } from 'drizzle-orm';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { returnAssignment } from '../../api/services/assignments.ts';
-import { createWaitingRoom } from '../../api/services/waiting-room.ts';
+import { returnAssignment } from '../../api/services/rounds/assignments.ts';
+import { createWaitingRoom } from '../../api/services/rounds/waiting-room.ts';
 import { runWorker } from '../../api/services/worker.ts';
 import { devices } from '../../api/store/schema.ts';
 import { createTestApp, type TestApp } from '../support/app.ts';

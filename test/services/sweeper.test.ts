@@ -1,7 +1,7 @@
 import { eq } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { ABANDONED_AFTER_MS, IDEMPOTENCY_KEY_MS, sweepBlobs } from '../../api/services/sweeper.ts';
-import { reserveBlob, retireBlobs, settleBlob } from '../../api/store/blob-rows.ts';
+import { reserveBlob, retireBlobs, settleBlob } from '../../api/store/models/blob-rows.ts';
 import { blobs, idempotencyKeys, usedAssertions } from '../../api/store/schema.ts';
 import { createTestApp, type TestApp } from '../support/app.ts';
 

@@ -6,8 +6,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { FedEdgeError } from '../../api/domain/errors.ts';
 import type { TensorHeader } from '../../api/domain/tensors.ts';
 import { createKernels } from '../../api/kernels/kernels.ts';
-import { receiveTensors } from '../../api/services/tensor-intake.ts';
-import type { IntakePlan } from '../../api/services/tensor-stream.ts';
+import { receiveTensors } from '../../api/services/models/tensor-intake.ts';
+import type { IntakePlan } from '../../api/services/models/tensor-stream.ts';
 import { createFileBlobs } from '../../api/store/blobs/file-blobs.ts';
 import { rawFile, sha256, tensorFile } from '../support/tensor-files.ts';
 

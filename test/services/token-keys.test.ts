@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { exportJWK, generateKeyPair, type JWK } from 'jose';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { loadTokenKeys } from '../../api/services/token-keys.ts';
+import { loadTokenKeys } from '../../api/services/identity/token-keys.ts';
 
 let dataDir: string;
 beforeEach(async () => {

@@ -2,7 +2,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
-import { acquireOwnership, DataFolderInUseError } from '../../api/store/local-database.ts';
+import { acquireOwnership, DataFolderInUseError } from '../../api/store/local/local-database.ts';
 
 const folders: string[] = [];
 

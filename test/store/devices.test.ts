@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { touchDevices } from '../../api/store/devices.ts';
+import { touchDevices } from '../../api/store/identity/devices.ts';
 import { createTestApp, type TestApp } from '../support/app.ts';
 
 let t: TestApp;

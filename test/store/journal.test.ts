@@ -1,10 +1,10 @@
 import { eq, sql } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { recordAudit } from '../../api/store/audit.ts';
 import { type Database, openDatabase } from '../../api/store/database.ts';
-import { listEvents } from '../../api/store/event-views.ts';
-import { recordEvent } from '../../api/store/events.ts';
-import { chainAudit, numberEvents, verifyAudit } from '../../api/store/journal.ts';
+import { recordAudit } from '../../api/store/journal/audit.ts';
+import { listEvents } from '../../api/store/journal/event-views.ts';
+import { recordEvent } from '../../api/store/journal/events.ts';
+import { chainAudit, numberEvents, verifyAudit } from '../../api/store/journal/journal.ts';
 import { migrateDatabase } from '../../api/store/migrate.ts';
 import { auditEntries } from '../../api/store/schema.ts';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.ts';

@@ -1,8 +1,8 @@
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { channels, notify } from '../../api/store/channels.ts';
 import { type Database, openDatabase } from '../../api/store/database.ts';
-import { type Listener, startListener } from '../../api/store/listener.ts';
+import { channels, notify } from '../../api/store/journal/channels.ts';
+import { type Listener, startListener } from '../../api/store/journal/listener.ts';
 import { migrateDatabase } from '../../api/store/migrate.ts';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.ts';
 

@@ -6,12 +6,12 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import postgres from 'postgres';
 import { afterEach, describe, expect, test } from 'vitest';
-import { processIdentity } from '../../api/store/local/processes.ts';
 import {
   DataFolderInUseError,
   type LocalConnection,
   startLocalDatabase,
-} from '../../api/store/local-database.ts';
+} from '../../api/store/local/local-database.ts';
+import { processIdentity } from '../../api/store/local/processes.ts';
 
 const isRoot = process.geteuid?.() === 0;
 const nobody = { uid: 65534, gid: 65534 };
@@ -288,7 +288,7 @@ async function copyOfClone(home: string): Promise<string> {
   for (const path of [
     'package.json',
     'api/store/local',
-    'api/store/local-database.ts',
+
     'test/support/local-database-owner.ts',
   ]) {
     await cp(join(root, path), join(clone, path), { recursive: true });

@@ -8,15 +8,18 @@ import type { Deps } from '../../api/deps.ts';
 import type { Role } from '../../api/domain/role.ts';
 import { createApp } from '../../api/http/app.ts';
 import { createKernels } from '../../api/kernels/kernels.ts';
-import { systemPrincipal } from '../../api/services/actors.ts';
-import { createCredentialCache } from '../../api/services/credential-cache.ts';
-import { createEnrollmentToken, type EnrollmentTokenInput } from '../../api/services/enrollment-tokens.ts';
-import { ensureFederation } from '../../api/services/federation.ts';
-import { createOperatorKey } from '../../api/services/operator-keys.ts';
-import { loadTokenKeys } from '../../api/services/token-keys.ts';
+import { systemPrincipal } from '../../api/services/identity/actors.ts';
+import {
+  createEnrollmentToken,
+  type EnrollmentTokenInput,
+} from '../../api/services/identity/enrollment-tokens.ts';
+import { ensureFederation } from '../../api/services/identity/federation.ts';
+import { createOperatorKey } from '../../api/services/identity/operator-keys.ts';
+import { loadTokenKeys } from '../../api/services/identity/token-keys.ts';
 import { createFileBlobs } from '../../api/store/blobs/file-blobs.ts';
 import { openDatabase } from '../../api/store/database.ts';
-import { type Listener, startListener } from '../../api/store/listener.ts';
+import { createCredentialCache } from '../../api/store/identity/credential-cache.ts';
+import { type Listener, startListener } from '../../api/store/journal/listener.ts';
 import { migrateDatabase } from '../../api/store/migrate.ts';
 import { createTestClock, type TestClock } from './clock.ts';
 import { createDeviceKey, type DeviceKey, signAssertion, signProof } from './device-keys.ts';

@@ -1,8 +1,8 @@
 import type { Deps } from '../../api/deps.ts';
 import type { Principal } from '../../api/domain/role.ts';
-import { createEnrollmentToken } from '../../api/services/enrollment-tokens.ts';
-import { createOperatorKey } from '../../api/services/operator-keys.ts';
-import { ensureFederationRow } from '../../api/store/operator-keys.ts';
+import { createEnrollmentToken } from '../../api/services/identity/enrollment-tokens.ts';
+import { createOperatorKey } from '../../api/services/identity/operator-keys.ts';
+import { ensureFederationRow } from '../../api/store/identity/operator-keys.ts';
 
 /** Another federation in the same database: what belongs to it must not be seen from the first one. */
 export async function createFederation(deps: Deps, federationId: string) {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import postgres from 'postgres';
 import type { TestProject } from 'vitest/node';
-import { type LocalConnection, startLocalDatabase } from '../../api/store/local-database.ts';
+import { type LocalConnection, startLocalDatabase } from '../../api/store/local/local-database.ts';
 
 declare module 'vitest' {
   export interface ProvidedContext {

@@ -1,5 +1,5 @@
 import { createInterface } from 'node:readline';
-import { DataFolderInUseError, startLocalDatabase } from '../../api/store/local-database.ts';
+import { DataFolderInUseError, startLocalDatabase } from '../../api/store/local/local-database.ts';
 
 // A process that owns the embedded database of the folder given as its argument: prints one line of JSON, stops
 // when its standard input ends, exits without stopping on the line "exit".

@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import postgres from 'postgres';
 import { inject } from 'vitest';
-import type { LocalConnection } from '../../api/store/local-database.ts';
+import type { LocalConnection } from '../../api/store/local/local-database.ts';
 
 /** A database of a test file's own; `drop` it when done (the connections to it are ended). */
 export interface TestDatabase {

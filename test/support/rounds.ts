@@ -7,11 +7,11 @@ import type { Principal } from '../../api/domain/role.ts';
 import type { RunSettings } from '../../api/domain/run.ts';
 import { encodeTensorHeader } from '../../api/domain/tensors.ts';
 import { createFoldThread, type FoldThread } from '../../api/kernels/folds.ts';
-import { createFolder } from '../../api/services/folding.ts';
-import { advanceRounds } from '../../api/services/round-clock.ts';
-import { submitUpdate } from '../../api/services/updates.ts';
-import { findOpenAssignments } from '../../api/store/assignments.ts';
+import { createFolder } from '../../api/services/aggregation/folding.ts';
+import { advanceRounds } from '../../api/services/rounds/round-clock.ts';
+import { submitUpdate } from '../../api/services/rounds/updates.ts';
 import { newId } from '../../api/store/ids.ts';
+import { findOpenAssignments } from '../../api/store/rounds/assignments.ts';
 import {
   assignments,
   devices,

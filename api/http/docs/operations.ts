@@ -1,6 +1,6 @@
-import type { Document, DocumentOperation, DocumentParameter } from '../document.ts';
-import { listOperations } from '../document.ts';
-import { resolveSchema, type Schemas } from '../examples.ts';
+import type { Document, DocumentOperation, DocumentParameter } from '../contract/document.ts';
+import { listOperations } from '../contract/document.ts';
+import { resolveSchema, type Schemas } from '../contract/examples.ts';
 import { renderPage } from './layout.ts';
 import { html, inline, type Markup, prose } from './markup.ts';
 import { renderComponents, renderFacts, renderMembers, renderType } from './schemas.ts';

@@ -1,4 +1,4 @@
-import type { Schema, Schemas } from '../examples.ts';
+import type { Schema, Schemas } from '../contract/examples.ts';
 import { html, inline, type Markup } from './markup.ts';
 
 /** What a value looks like, in a few words. Components are links to their own section. */

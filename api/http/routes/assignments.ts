@@ -1,12 +1,11 @@
 import { z } from '@hono/zod-openapi';
 import type { Deps } from '../../deps.ts';
 import type { Principal } from '../../domain/role.ts';
-import { returnAssignment, toDocument } from '../../services/assignments.ts';
-import { submitEvaluation } from '../../services/evaluations.ts';
-import { submitUpdate } from '../../services/updates.ts';
-import { createWaitingRoom } from '../../services/waiting-room.ts';
-import { declaredBody } from '../body.ts';
-import { createRouter, defineOperation, json, jsonBody } from '../operation.ts';
+import { returnAssignment, toDocument } from '../../services/rounds/assignments.ts';
+import { submitEvaluation } from '../../services/rounds/evaluations.ts';
+import { submitUpdate } from '../../services/rounds/updates.ts';
+import { createWaitingRoom } from '../../services/rounds/waiting-room.ts';
+import { createRouter, defineOperation, json, jsonBody } from '../contract/operation.ts';
 import {
   assignment,
   assignmentParams,
@@ -14,6 +13,7 @@ import {
   evaluationReport,
   receipt,
 } from '../schemas/assignments.ts';
+import { declaredBody } from '../wire/body.ts';
 
 const MAX_WAIT_SECONDS = 60;
 

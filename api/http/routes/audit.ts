@@ -1,8 +1,8 @@
 import { z } from '@hono/zod-openapi';
 import type { Deps } from '../../deps.ts';
-import { readAudit } from '../../services/audit.ts';
-import { createRouter, defineOperation, json } from '../operation.ts';
-import { orderedPageQuery, pageOf, readPage, toPage } from '../pagination.ts';
+import { readAudit } from '../../services/journal/audit.ts';
+import { createRouter, defineOperation, json } from '../contract/operation.ts';
+import { orderedPageQuery, pageOf, readPage, toPage } from '../contract/pagination.ts';
 import { instant } from '../schemas/runs.ts';
 
 const hash = (description: string, example: string) =>

@@ -1,8 +1,8 @@
 import { z } from '@hono/zod-openapi';
 import type { Deps } from '../../deps.ts';
-import * as devices from '../../services/devices.ts';
-import { createRouter, defineOperation, json, jsonBody } from '../operation.ts';
-import { pageOf, pageQuery, readPage, toPage } from '../pagination.ts';
+import * as devices from '../../services/identity/devices.ts';
+import { createRouter, defineOperation, json, jsonBody } from '../contract/operation.ts';
+import { pageOf, pageQuery, readPage, toPage } from '../contract/pagination.ts';
 import * as schemas from '../schemas/devices.ts';
 
 const tag = 'Devices';

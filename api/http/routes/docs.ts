@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { Hono } from 'hono';
 import type { AppEnv } from '../context.ts';
+import type { Document } from '../contract/document.ts';
 import { renderOperations } from '../docs/operations.ts';
 import { renderProblems } from '../docs/problems.ts';
-import type { Document } from '../document.ts';
 
 /** Nothing runs and nothing comes from elsewhere: text and one style sheet. */
 const POLICY = [

@@ -1,9 +1,9 @@
 import { z } from '@hono/zod-openapi';
 import type { Deps } from '../../deps.ts';
-import * as enrollment from '../../services/enrollment-tokens.ts';
-import type { EnrollmentTokenRow } from '../../store/enrollment-tokens.ts';
-import { createRouter, defineOperation, json, jsonBody } from '../operation.ts';
-import { pageOf, pageQuery, readPage, toPage } from '../pagination.ts';
+import * as enrollment from '../../services/identity/enrollment-tokens.ts';
+import type { EnrollmentTokenRow } from '../../store/identity/enrollment-tokens.ts';
+import { createRouter, defineOperation, json, jsonBody } from '../contract/operation.ts';
+import { pageOf, pageQuery, readPage, toPage } from '../contract/pagination.ts';
 import { idSchema, instantSchema, labelsSchema } from '../schemas/devices.ts';
 import { trimmedLine } from '../schemas/text.ts';
 

@@ -1,8 +1,8 @@
 import { z } from '@hono/zod-openapi';
 import type { Deps } from '../../deps.ts';
-import { currentPosition, followEvents } from '../../services/events.ts';
-import { streamEvents } from '../event-stream.ts';
-import { createRouter, defineOperation } from '../operation.ts';
+import { currentPosition, followEvents } from '../../services/journal/events.ts';
+import { createRouter, defineOperation } from '../contract/operation.ts';
+import { streamEvents } from '../wire/event-stream.ts';
 
 const position = z
   .string()

@@ -1,11 +1,10 @@
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Deps } from '../../deps.ts';
-import { putEvaluationSet, requireEvaluationSet } from '../../services/evaluation-sets.ts';
-import { createModel, listModels, requireModel } from '../../services/models.ts';
-import { declaredBody } from '../body.ts';
+import { putEvaluationSet, requireEvaluationSet } from '../../services/models/evaluation-sets.ts';
+import { createModel, listModels, requireModel } from '../../services/models/models.ts';
 import type { AppEnv } from '../context.ts';
-import { createRouter, defineOperation, json, jsonBody } from '../operation.ts';
-import { orderedPageQuery, pageOf, readPage, toPage } from '../pagination.ts';
+import { createRouter, defineOperation, json, jsonBody } from '../contract/operation.ts';
+import { orderedPageQuery, pageOf, readPage, toPage } from '../contract/pagination.ts';
 import {
   CreateModel,
   EvaluationSet,
@@ -15,6 +14,7 @@ import {
   toModelSummary,
 } from '../schemas/models.ts';
 import { declaredHeaders, modelName, tensorBody } from '../schemas/versions.ts';
+import { declaredBody } from '../wire/body.ts';
 
 const tag = 'Models';
 const params = z.object({ model: modelName });

@@ -1,10 +1,10 @@
 import { z } from '@hono/zod-openapi';
 import type { Deps } from '../../deps.ts';
 import { roles } from '../../domain/role.ts';
-import * as operatorKeys from '../../services/operator-keys.ts';
-import type { OperatorKeyRow } from '../../store/operator-keys.ts';
-import { createRouter, defineOperation, json, jsonBody } from '../operation.ts';
-import { pageOf, pageQuery, readPage, toPage } from '../pagination.ts';
+import * as operatorKeys from '../../services/identity/operator-keys.ts';
+import type { OperatorKeyRow } from '../../store/identity/operator-keys.ts';
+import { createRouter, defineOperation, json, jsonBody } from '../contract/operation.ts';
+import { pageOf, pageQuery, readPage, toPage } from '../contract/pagination.ts';
 import { idSchema, instantSchema } from '../schemas/devices.ts';
 import { trimmedLine } from '../schemas/text.ts';
 

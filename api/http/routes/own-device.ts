@@ -1,10 +1,10 @@
 import { z } from '@hono/zod-openapi';
 import type { Deps } from '../../deps.ts';
 import type { Principal } from '../../domain/role.ts';
-import * as devices from '../../services/devices.ts';
-import { registerDevice } from '../../services/enrollment.ts';
-import { rotateKey } from '../../services/key-rotation.ts';
-import { createRouter, defineOperation, json, jsonBody } from '../operation.ts';
+import * as devices from '../../services/identity/devices.ts';
+import { registerDevice } from '../../services/identity/enrollment.ts';
+import { rotateKey } from '../../services/identity/key-rotation.ts';
+import { createRouter, defineOperation, json, jsonBody } from '../contract/operation.ts';
 import * as schemas from '../schemas/devices.ts';
 
 const tag = 'Devices';

@@ -1,8 +1,8 @@
 import { z } from '@hono/zod-openapi';
 import type { Deps } from '../../deps.ts';
-import { listRounds, listUpdates, requireRound } from '../../services/rounds.ts';
-import { createRouter, defineOperation, json } from '../operation.ts';
-import { orderedPageQuery, pageOf, pageQuery, readPage, toPage } from '../pagination.ts';
+import { listRounds, listUpdates, requireRound } from '../../services/rounds/rounds.ts';
+import { createRouter, defineOperation, json } from '../contract/operation.ts';
+import { orderedPageQuery, pageOf, pageQuery, readPage, toPage } from '../contract/pagination.ts';
 import { Round, RoundKindName, roundId, toRound, toUpdate, Update } from '../schemas/rounds.ts';
 import { runId } from '../schemas/runs.ts';
 

@@ -1,8 +1,8 @@
 import { z } from '@hono/zod-openapi';
 import type { Deps } from '../../deps.ts';
-import { createRun, listRuns, pauseRun, requireRun, resumeRun, stopRun } from '../../services/runs.ts';
-import { createRouter, defineOperation, json, jsonBody } from '../operation.ts';
-import { orderedPageQuery, pageOf, readPage, toPage } from '../pagination.ts';
+import { createRun, listRuns, pauseRun, requireRun, resumeRun, stopRun } from '../../services/rounds/runs.ts';
+import { createRouter, defineOperation, json, jsonBody } from '../contract/operation.ts';
+import { orderedPageQuery, pageOf, readPage, toPage } from '../contract/pagination.ts';
 import { CreateRun, Run, RunStateName, runId, toRun, toRunRequest } from '../schemas/runs.ts';
 import { modelName } from '../schemas/versions.ts';
 

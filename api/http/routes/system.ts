@@ -3,8 +3,8 @@ import type { JSONValue } from 'hono/utils/types';
 import type { Deps } from '../../deps.ts';
 import { FedEdgeError } from '../../domain/errors.ts';
 import { createReadiness } from '../../services/readiness.ts';
-import type { Document } from '../document.ts';
-import { createRouter, defineOperation, json } from '../operation.ts';
+import type { Document } from '../contract/document.ts';
+import { createRouter, defineOperation, json } from '../contract/operation.ts';
 
 const tag = 'System';
 

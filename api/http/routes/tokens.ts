@@ -2,10 +2,10 @@ import { z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import type { Deps } from '../../deps.ts';
 import { FedEdgeError, type ProblemCode, problems } from '../../domain/errors.ts';
-import { issueToken } from '../../services/tokens.ts';
+import { issueToken } from '../../services/identity/tokens.ts';
 import type { AppEnv } from '../context.ts';
-import { createRouter, defineOperation, json } from '../operation.ts';
-import { toFedEdgeError } from '../problems.ts';
+import { createRouter, defineOperation, json } from '../contract/operation.ts';
+import { toFedEdgeError } from '../contract/problems.ts';
 import { idSchema } from '../schemas/devices.ts';
 
 const FORM = 'application/x-www-form-urlencoded';

@@ -3,20 +3,18 @@ import type { Context } from 'hono';
 import { createMiddleware } from 'hono/factory';
 import type { Deps } from '../../deps.ts';
 import { FedEdgeError } from '../../domain/errors.ts';
-import { uploadPath } from '../../services/paths.ts';
-import type { Receipt } from '../../services/updates.ts';
+import { uploadPath } from '../../services/models/paths.ts';
+import type { Receipt } from '../../services/rounds/updates.ts';
 import {
   appendToUpload,
   beginUpload,
   cancelUpload,
   completeUpload,
   requireUpload,
-} from '../../services/uploads.ts';
-import type { UploadRow } from '../../store/uploads.ts';
-import { declaredLength, readBody } from '../body.ts';
+} from '../../services/rounds/uploads.ts';
+import type { UploadRow } from '../../store/rounds/uploads.ts';
 import type { AppEnv } from '../context.ts';
-import { readDigest } from '../digests.ts';
-import { createRouter, defineOperation, json } from '../operation.ts';
+import { createRouter, defineOperation, json } from '../contract/operation.ts';
 import { asDevice } from '../principals.ts';
 import { assignmentParams, receipt } from '../schemas/assignments.ts';
 import {
@@ -28,6 +26,8 @@ import {
   uploadStateHeaders,
 } from '../schemas/uploads.ts';
 import { tensorBody } from '../schemas/versions.ts';
+import { declaredLength, readBody } from '../wire/body.ts';
+import { readDigest } from '../wire/digests.ts';
 
 const tag = 'Uploads';
 /** Of draft-ietf-httpbis-resumable-upload-12. */

@@ -7,14 +7,10 @@ import {
   listVersions,
   requireDownload,
   requireVersion,
-} from '../../services/versions.ts';
-import { declaredBody } from '../body.ts';
+} from '../../services/models/versions.ts';
 import type { AppEnv } from '../context.ts';
-import { sendFile } from '../downloads.ts';
-import { createHotFiles } from '../hot-files.ts';
-import { createRouter, defineOperation, json } from '../operation.ts';
-import { orderedPageQuery, pageOf, readPage, toPage } from '../pagination.ts';
-import { matchesEtag } from '../ranges.ts';
+import { createRouter, defineOperation, json } from '../contract/operation.ts';
+import { orderedPageQuery, pageOf, readPage, toPage } from '../contract/pagination.ts';
 import {
   declaredHeaders,
   ModelVersion,
@@ -23,6 +19,10 @@ import {
   toModelVersion,
   versionNumber,
 } from '../schemas/versions.ts';
+import { declaredBody } from '../wire/body.ts';
+import { sendFile } from '../wire/downloads.ts';
+import { createHotFiles } from '../wire/hot-files.ts';
+import { matchesEtag } from '../wire/ranges.ts';
 
 const tag = 'Models';
 const params = z.object({ model: modelName });

@@ -1,6 +1,6 @@
 import { z } from '@hono/zod-openapi';
 import type { Deps } from '../../deps.ts';
-import { createRouter, defineOperation, json } from '../operation.ts';
+import { createRouter, defineOperation, json } from '../contract/operation.ts';
 
 const tag = 'System';
 const CACHE = 'public, max-age=300';

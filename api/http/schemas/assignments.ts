@@ -24,12 +24,10 @@ export const assignment = z
     round: id,
     roundNumber: z.int().min(1).openapi({ example: 3 }),
     model: z.string().openapi({ example: 'digits' }),
-    modelUrl: z
-      .string()
-      .openapi({
-        description: 'The model with its manifest and architecture.',
-        example: '/v1/models/digits',
-      }),
+    modelUrl: z.string().openapi({
+      description: 'The model with its manifest and architecture.',
+      example: '/v1/models/digits',
+    }),
     baseVersion: z.int().min(1).openapi({ example: 3 }),
     downloads: z
       .array(

@@ -1,5 +1,5 @@
 import { z } from '@hono/zod-openapi';
-import type { DeviceRow } from '../../store/devices.ts';
+import type { DeviceRow } from '../../store/identity/devices.ts';
 import { line, trimmedLine } from './text.ts';
 
 export const thumbprintSchema = z

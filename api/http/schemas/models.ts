@@ -1,5 +1,5 @@
 import { z } from '@hono/zod-openapi';
-import type { ModelRow, ModelSummaryRow } from '../../store/models.ts';
+import type { ModelRow, ModelSummaryRow } from '../../store/models/models.ts';
 import { modelName, sha256 } from './versions.ts';
 
 const MAX_TENSORS = 4096;

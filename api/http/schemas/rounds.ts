@@ -1,5 +1,5 @@
 import { z } from '@hono/zod-openapi';
-import type { RoundView, UpdateView } from '../../services/rounds.ts';
+import type { RoundView, UpdateView } from '../../services/rounds/rounds.ts';
 import { metrics } from './assignments.ts';
 import { instant, runId } from './runs.ts';
 import { modelName } from './versions.ts';

@@ -1,5 +1,5 @@
 import { z } from '@hono/zod-openapi';
-import type { RunRequest, RunView } from '../../services/runs.ts';
+import type { RunRequest, RunView } from '../../services/rounds/runs.ts';
 import { line } from './text.ts';
 import { modelName } from './versions.ts';
 

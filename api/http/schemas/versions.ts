@@ -1,6 +1,6 @@
 import { z } from '@hono/zod-openapi';
-import { type Download as DownloadFile, weightsPath } from '../../services/paths.ts';
-import type { NamedVersion } from '../../services/versions.ts';
+import { type Download as DownloadFile, weightsPath } from '../../services/models/paths.ts';
+import type { NamedVersion } from '../../services/models/versions.ts';
 
 export const modelName = z
   .string()

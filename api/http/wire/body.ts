@@ -1,0 +1,135 @@
+import type { IncomingMessage } from 'node:http';
+import type { Context } from 'hono';
+import { FedEdgeError } from '../../domain/errors.ts';
+import type { AppEnv } from '../context.ts';
+import { readDigest } from './digests.ts';
+
+/** A raw body that has been announced and not been touched. */
+export interface DeclaredBody {
+  bytes: number;
+  /** SHA-256, hex. */
+  digest: string;
+  /**
+   * Starts reading (answers `Expect: 100-continue`) and yields exactly `bytes` bytes in chunks that the consumer may
+   * keep; what was received before a cut is yielded before `body_incomplete` is thrown. To be called once.
+   */
+  body(): AsyncIterable<Uint8Array>;
+}
+
+/** A body waits in memory up to here while its consumer is busy. */
+const HIGH_WATER_BYTES = 1 << 20;
+const IDLE_MS = 30_000;
+const LENGTH = /^\d{1,15}$/;
+
+/**
+ * Reads what a tensor upload declares of its body. Throws `unsupported_media_type` unless it is
+ * application/octet-stream, `length_required`, `too_large`, and `invalid_digest` without a SHA-256 in Content-Digest.
+ */
+export function declaredBody(c: Context<AppEnv>, { maxBytes }: { maxBytes: number }): DeclaredBody {
+  const bytes = declaredLength(c, { mediaType: 'application/octet-stream', maxBytes });
+  const digest = readDigest(c.req.header('content-digest'));
+  if (digest === undefined) throw new FedEdgeError('invalid_digest');
+  return { bytes, digest, body: () => readBody(c, bytes) };
+}
+
+/** The length of a body of this media type. Throws `unsupported_media_type`, `length_required`, `too_large`. */
+export function declaredLength(
+  c: Context<AppEnv>,
+  { mediaType, maxBytes }: { mediaType: string; maxBytes: number },
+): number {
+  const type = c.req.header('content-type')?.split(';', 1)[0]?.trim().toLowerCase();
+  if (type !== mediaType) throw new FedEdgeError('unsupported_media_type', { expected: mediaType });
+  const length = c.req.header('content-length');
+  if (length === undefined || !LENGTH.test(length)) throw new FedEdgeError('length_required');
+  const bytes = Number(length);
+  if (bytes > maxBytes) throw new FedEdgeError('too_large', { maxBytes });
+  return bytes;
+}
+
+/** The body in chunks: exactly `bytes` bytes, or a `body_incomplete` is thrown after what there was. */
+export async function* readBody(c: Context<AppEnv>, bytes: number): AsyncGenerator<Uint8Array> {
+  let received = 0;
+  for await (const chunk of openBody(c)) {
+    received += chunk.byteLength;
+    if (received > bytes) throw new FedEdgeError('body_incomplete');
+    yield chunk;
+  }
+  if (received < bytes) throw new FedEdgeError('body_incomplete');
+}
+
+/** Node's own stream where there is one: the web stream around it halves the throughput. */
+function openBody(c: Context<AppEnv>): AsyncIterable<Uint8Array> | Iterable<Uint8Array> {
+  const { incoming, outgoing } = c.env ?? {};
+  if (!incoming) return c.req.raw.body ?? [];
+  if (c.req.header('expect')) outgoing?.writeContinue();
+  return readIncoming(incoming);
+}
+
+/**
+ * Node's own iterator would destroy the socket when its consumer stops early, and with it the answer that says why.
+ */
+async function* readIncoming(incoming: IncomingMessage): AsyncGenerator<Uint8Array> {
+  const arrivals = gatherArrivals(incoming);
+  try {
+    while (true) {
+      const chunk = arrivals.take();
+      if (chunk) yield chunk;
+      else if (arrivals.state === 'ended') return;
+      else if (arrivals.state === 'cut') throw new FedEdgeError('body_incomplete');
+      else await arrivals.more();
+    }
+  } finally {
+    arrivals.stop();
+  }
+}
+
+/** 'data' events into a short queue, with pauses while it is full; a body that does not move for long counts as cut. */
+function gatherArrivals(incoming: IncomingMessage) {
+  const queue: Uint8Array[] = [];
+  let queuedBytes = 0;
+  let wake = () => {};
+  const idle = setTimeout(() => {
+    if (incoming.isPaused()) idle.refresh();
+    else onClose();
+  }, IDLE_MS);
+  const arrivals = {
+    state: 'open' as 'open' | 'ended' | 'cut',
+    take(): Uint8Array | undefined {
+      const chunk = queue.shift();
+      queuedBytes -= chunk?.byteLength ?? 0;
+      return chunk;
+    },
+    more(): Promise<void> {
+      if (incoming.isPaused()) incoming.resume();
+      return new Promise((resolve) => {
+        wake = resolve;
+      });
+    },
+    stop(): void {
+      clearTimeout(idle);
+      incoming.off('data', onData).off('end', onEnd).off('close', onClose).pause();
+    },
+  };
+  function onData(chunk: Uint8Array): void {
+    queue.push(chunk);
+    queuedBytes += chunk.byteLength;
+    if (queuedBytes >= HIGH_WATER_BYTES) incoming.pause();
+    idle.refresh();
+    wake();
+  }
+  function onEnd(): void {
+    arrivals.state = 'ended';
+    wake();
+  }
+  function onClose(): void {
+    incoming.off('data', onData);
+    // What had arrived before the cut is still in the stream, which will not hand it out by itself any more.
+    for (let rest = incoming.read(); rest !== null; rest = incoming.read()) queue.push(rest);
+    if (arrivals.state === 'open') arrivals.state = 'cut';
+    wake();
+  }
+  if (incoming.readableEnded) onEnd();
+  else if (incoming.destroyed) onClose();
+  incoming.on('data', onData).on('end', onEnd).on('close', onClose);
+  return arrivals;
+}

@@ -1,0 +1,89 @@
+import type { Server } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import { createAdaptorServer } from '@hono/node-server';
+import type { OpenAPIHono } from '@hono/zod-openapi';
+import type { AppEnv } from '../context.ts';
+
+export interface Listening {
+  url: string;
+  port: number;
+  /** Takes no more connections, lets requests end for `drainMs`, then cuts what is left. */
+  close(drainMs: number): Promise<void>;
+}
+
+/** Idle connections are looked for so often while the server closes. */
+const CLOSING_TICK_MS = 25;
+/** Longer than any long poll, and than the pauses between the pings of an event stream. */
+const SILENT_SOCKET_MS = 90_000;
+
+const serverOptions = {
+  headersTimeout: 10_000,
+  // A whole upload; a body that pauses is cut much earlier (body.ts).
+  requestTimeout: 50 * 60_000,
+  connectionsCheckingInterval: 5_000,
+  // Longer than that of common balancers, or they would send into a connection that is being closed.
+  keepAliveTimeout: 75_000,
+  maxHeaderSize: 8 * 1024,
+  insecureHTTPParser: false,
+  noDelay: true,
+} as const;
+
+/** Serves the app. Rejects if the address is taken. */
+export async function listen(
+  app: Pick<OpenAPIHono<AppEnv>, 'fetch'>,
+  { host, port }: { host: string; port: number },
+): Promise<Listening> {
+  const server = createAdaptorServer({
+    fetch: (request, env) => app.fetch(request, env as AppEnv['Bindings']),
+    // unread-bodies.ts does that, with a tighter bound.
+    autoCleanupIncoming: false,
+    serverOptions,
+  }) as Server;
+  server.timeout = SILENT_SOCKET_MS;
+  const unused = trackUnused(server);
+  // The body's reader says `100 Continue`, so that an early refusal comes instead of it.
+  server.on('checkContinue', (incoming, outgoing) => server.emit('request', incoming, outgoing));
+  server.on('checkExpectation', (_incoming, outgoing) =>
+    outgoing.writeHead(417, { connection: 'close' }).end(),
+  );
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject).listen(port, host, resolve);
+  });
+  const bound = (server.address() as AddressInfo).port;
+  return {
+    url: `http://${displayHost(host)}:${bound}`,
+    port: bound,
+    close: (drainMs) => close(server, drainMs, unused),
+  };
+}
+
+/** Connections without a request so far, such as those that browsers open ahead: to Node they are not idle. */
+function trackUnused(server: Server): Set<Socket> {
+  const unused = new Set<Socket>();
+  server.on('connection', (socket) => {
+    unused.add(socket);
+    socket.once('close', () => unused.delete(socket));
+  });
+  server.on('request', ({ socket }) => unused.delete(socket));
+  return unused;
+}
+
+function close(server: Server, drainMs: number, unused: Set<Socket>): Promise<void> {
+  return new Promise((resolve) => {
+    for (const socket of unused) if (socket.bytesRead === 0) socket.destroy();
+    // A connection becomes idle when its last request has been answered; it is not to wait for another one.
+    const tick = setInterval(() => server.closeIdleConnections(), CLOSING_TICK_MS);
+    const cut = setTimeout(() => server.closeAllConnections(), drainMs);
+    server.close(() => {
+      clearInterval(tick);
+      clearTimeout(cut);
+      resolve();
+    });
+    server.closeIdleConnections();
+  });
+}
+
+function displayHost(host: string): string {
+  if (host === '0.0.0.0' || host === '::') return 'localhost';
+  return host.includes(':') ? `[${host}]` : host;
+}

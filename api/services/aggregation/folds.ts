@@ -1,0 +1,97 @@
+import type { Manifest } from '../../domain/manifest.ts';
+import {
+  type HeaderResult,
+  parseTensorHeader,
+  readHeaderLength,
+  TENSOR_LENGTH_BYTES,
+} from '../../domain/tensors.ts';
+import { planUpdate, type UpdateSegment } from '../../domain/update.ts';
+import { FoldRequestError } from '../../kernels/fold-errors.ts';
+import { BlobMissingError, type BlobStore } from '../../store/blobs/blob-store.ts';
+import { type FoldableUpdate, lockFold, rejectUpdate } from '../../store/rounds/leases.ts';
+import { type Fold, type FoldContext, renewHold, whileHeld } from './holds.ts';
+
+/** Enough for the headers of most files, so that they are read at once. */
+const HEADER_BYTES = 65_536;
+
+/**
+ * Folds the next update of a round. False: the fold is spoiled, drop it and take it up again; an update whose bytes are
+ * not what was acknowledged has been `rejected`. Throws LeaseLostError.
+ */
+export async function addUpdate(context: FoldContext, fold: Fold, update: FoldableUpdate): Promise<boolean> {
+  const { deps } = context;
+  if (update.sequence !== fold.sequence + 1) return false;
+  await renewHold(context, fold);
+  if (update.state === 'accepted') {
+    const fault = await foldFile(context, fold, update);
+    if (fault) {
+      await reject(context, fold, update, fault);
+      return false;
+    }
+    await deps.failpoint('fold.after_update');
+  }
+  fold.sequence = update.sequence;
+  fold.sinceCheckpoint.updates += 1;
+  fold.sinceCheckpoint.bytes += update.bytes;
+  return true;
+}
+
+type Fault = 'blob_missing' | 'blob_corrupt';
+
+async function foldFile(
+  context: FoldContext,
+  fold: Fold,
+  { blobKey, weight, digest }: FoldableUpdate,
+): Promise<Fault | undefined> {
+  const { deps, folds } = context;
+  try {
+    const segments = await readSegments(deps.blobs, fold.manifest, blobKey);
+    if (!segments) return 'blob_corrupt';
+    const chunks = whileHeld(context, fold, deps.blobs.read(blobKey));
+    const { sha256 } = await folds.add(fold.id, { weight, segments, chunks });
+    return sha256 === digest ? undefined : 'blob_corrupt';
+  } catch (error) {
+    if (error instanceof BlobMissingError) return 'blob_missing';
+    if (error instanceof FoldRequestError && error.fault === 'bad_segments') return 'blob_corrupt';
+    throw error;
+  }
+}
+
+async function reject(
+  { deps }: FoldContext,
+  fold: Fold,
+  update: FoldableUpdate,
+  fault: Fault,
+): Promise<void> {
+  const { assignmentId, blobKey } = update;
+  deps.log.error({ update: assignmentId, blob: blobKey, fault }, 'an accepted update is damaged');
+  await deps.db.transaction(async (tx) => {
+    if (await lockFold(tx, fold.roundId, fold.fence)) await rejectUpdate(tx, assignmentId, fault);
+  });
+}
+
+/** Where the update's values lie, from its own header; undefined if that is damaged. Scalars were checked at intake. */
+async function readSegments(
+  blobs: BlobStore,
+  manifest: Manifest,
+  key: string,
+): Promise<UpdateSegment[] | undefined> {
+  const parsed = await readHeader(blobs, key);
+  if (!parsed.ok) return undefined;
+  const planned = planUpdate(parsed.header, manifest, []);
+  return planned.ok ? planned.plan.segments : undefined;
+}
+
+async function readHeader(blobs: BlobStore, key: string): Promise<HeaderResult> {
+  const start = await readBytes(blobs, key, HEADER_BYTES);
+  const length = readHeaderLength(start);
+  if (!length.ok) return length;
+  const headerBytes = TENSOR_LENGTH_BYTES + length.jsonBytes;
+  return parseTensorHeader(headerBytes > start.length ? await readBytes(blobs, key, headerBytes) : start);
+}
+
+async function readBytes(blobs: BlobStore, key: string, end: number): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of blobs.read(key, { start: 0, end })) chunks.push(chunk.slice());
+  return Buffer.concat(chunks);
+}

@@ -1,0 +1,102 @@
+import { errors, type JWTPayload, jwtVerify } from 'jose';
+import type { Deps } from '../../deps.ts';
+import { FedEdgeError } from '../../domain/errors.ts';
+import { grantsRole, type Policy, type Principal } from '../../domain/role.ts';
+import { cached } from '../../store/identity/credential-cache.ts';
+import { findDeviceKey } from '../../store/identity/device-keys.ts';
+import { findOperatorKeyBySecret } from '../../store/identity/operator-keys.ts';
+import { hashSecret, operatorKeyPattern, secretPrefixes } from './secrets.ts';
+
+export const ACCESS_TOKEN_TYPE = 'at+jwt';
+export const ACCESS_TOKEN_SECONDS = 600;
+/** Between the clocks of two replicas; callers have to be as exact. */
+export const CLOCK_TOLERANCE_SECONDS = 5;
+export const MAX_TOKEN_CHARS = 4096;
+
+const BEARER = /^Bearer +([\w.~+/-]+=*)$/i;
+
+/**
+ * Reads `Authorization: Bearer ...` and holds it against an operation's policy. An operator key is looked up by its
+ * hash; an access token (RFC 9068) needs our signature and a key of its device that is still valid. What was looked
+ * up is remembered for 15 s, or until the `credentials` channel says that it changed.
+ * Throws `unauthorized`, `token_expired`, `device_revoked`, or `forbidden` for valid credentials of the wrong kind or
+ * role.
+ */
+export async function authenticate(
+  deps: Deps,
+  authorization: string | undefined,
+  policy: Exclude<Policy, 'public'>,
+): Promise<Principal> {
+  const token = authorization?.match(BEARER)?.[1];
+  if (token === undefined || token.length > MAX_TOKEN_CHARS) throw new FedEdgeError('unauthorized');
+  const principal = token.startsWith(secretPrefixes.operatorKey)
+    ? await authenticateOperator(deps, token)
+    : await authenticateDevice(deps, token);
+  if (!isAllowed(principal, policy)) throw new FedEdgeError('forbidden');
+  return principal;
+}
+
+function isAllowed(principal: Principal, policy: Exclude<Policy, 'public'>): boolean {
+  if (policy === 'member') return true;
+  if (principal.kind === 'device') return policy === 'device';
+  return policy !== 'device' && grantsRole(principal.role, policy);
+}
+
+async function authenticateOperator(deps: Deps, secret: string): Promise<Principal> {
+  if (!operatorKeyPattern.test(secret)) throw new FedEdgeError('unauthorized');
+  const secretHash = hashSecret(secret);
+  const found = await cached(deps.credentials, `operator:${secretHash}`, deps.clock.now(), async () => {
+    const key = await findOperatorKeyBySecret(deps.db.pool, secretHash);
+    return key && { owner: key.id, federationId: key.federationId, role: key.role };
+  });
+  if (!found) throw new FedEdgeError('unauthorized');
+  return { kind: 'operator', id: found.owner, federationId: found.federationId, role: found.role };
+}
+
+async function authenticateDevice(deps: Deps, token: string): Promise<Principal> {
+  const { federationId, deviceId, thumbprint } = readClaims(await verifyAccessToken(deps, token));
+  const key = await cached(deps.credentials, `${federationId}:${thumbprint}`, deps.clock.now(), async () => {
+    const row = await findDeviceKey(deps.db.pool, federationId, thumbprint);
+    return row && { owner: row.deviceId, state: row.state, deviceState: row.deviceState };
+  });
+  if (key?.owner !== deviceId) throw new FedEdgeError('unauthorized');
+  if (key.deviceState === 'revoked') throw new FedEdgeError('device_revoked');
+  if (key.state !== 'active' && key.state !== 'next') throw new FedEdgeError('unauthorized');
+  return { kind: 'device', id: deviceId, federationId, thumbprint };
+}
+
+async function verifyAccessToken(deps: Deps, token: string): Promise<JWTPayload> {
+  try {
+    const { payload } = await jwtVerify(token, ({ kid }) => ownKey(deps, kid), {
+      algorithms: ['ES256'],
+      issuer: deps.publicUrl,
+      audience: deps.publicUrl,
+      typ: ACCESS_TOKEN_TYPE,
+      requiredClaims: ['iss', 'aud', 'sub', 'client_id', 'iat', 'exp', 'jti', 'federation', 'cnf'],
+      maxTokenAge: ACCESS_TOKEN_SECONDS,
+      clockTolerance: CLOCK_TOLERANCE_SECONDS,
+      currentDate: deps.clock.now(),
+    });
+    return payload;
+  } catch (cause) {
+    if (cause instanceof errors.JWTExpired) throw new FedEdgeError('token_expired', {}, { cause });
+    if (cause instanceof errors.JOSEError) throw new FedEdgeError('unauthorized', {}, { cause });
+    throw cause;
+  }
+}
+
+/** The key is one of ours: never one that the token itself brings or points to. */
+function ownKey(deps: Deps, kid: string | undefined): CryptoKey {
+  const key = kid === undefined ? undefined : deps.keys.verifying.get(kid);
+  if (!key) throw new errors.JWKSNoMatchingKey();
+  return key;
+}
+
+function readClaims(claims: JWTPayload): { federationId: string; deviceId: string; thumbprint: string } {
+  const { sub, federation, cnf } = claims as { sub?: unknown; federation?: unknown; cnf?: { jkt?: unknown } };
+  const thumbprint = cnf?.jkt;
+  if (typeof sub !== 'string' || typeof federation !== 'string' || typeof thumbprint !== 'string') {
+    throw new FedEdgeError('unauthorized');
+  }
+  return { federationId: federation, deviceId: sub, thumbprint };
+}

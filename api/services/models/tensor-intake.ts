@@ -1,0 +1,47 @@
+import { createHash } from 'node:crypto';
+import type { Deps } from '../../deps.ts';
+import { FedEdgeError } from '../../domain/errors.ts';
+import type { TensorHeader } from '../../domain/tensors.ts';
+import { createTensorStream, type StreamedFile, TensorFault } from './tensor-stream.ts';
+
+/** A tensor file that is on its way. */
+export interface Intake extends StreamedFile {
+  /** The reserved key that the file is stored under. */
+  key: string;
+  /** SHA-256 of the whole file, hex, as it was declared. */
+  digest: string;
+  body: AsyncIterable<Uint8Array>;
+}
+
+/**
+ * Receives a tensor file in one pass: stored, hashed, held against its plan, its values looked at. Memory is the
+ * header and a few chunks. When it resolves the blob is durable under `key`; nobody refers to it yet.
+ *
+ * `norm` is the L2 norm over all planned segments. Throws `malformed` (with `reason`, as soon as it shows),
+ * `digest_mismatch`, or what the body throws; then no blob is left.
+ */
+export async function receiveTensors(
+  deps: Pick<Deps, 'blobs' | 'createScanner'>,
+  intake: Intake,
+): Promise<{ header: TensorHeader; norm: number }> {
+  const stream = createTensorStream(intake, deps.createScanner());
+  const hash = createHash('sha256');
+  const writer = await deps.blobs.create(intake.key, { bytes: intake.bytes });
+  try {
+    for await (const chunk of intake.body) {
+      stream.push(chunk);
+      hash.update(chunk);
+      await writer.write(chunk);
+    }
+    if (writer.bytes !== intake.bytes) throw new FedEdgeError('body_incomplete');
+    if (hash.digest('hex') !== intake.digest) throw new FedEdgeError('digest_mismatch');
+    const received = stream.finish();
+    await writer.commit();
+    return received;
+  } catch (error) {
+    await writer.abort();
+    throw error instanceof TensorFault
+      ? new FedEdgeError('malformed', { reason: error.message }, { cause: error })
+      : error;
+  }
+}

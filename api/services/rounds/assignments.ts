@@ -1,0 +1,94 @@
+import type { Deps } from '../../deps.ts';
+import { FedEdgeError } from '../../domain/errors.ts';
+import type { Principal } from '../../domain/role.ts';
+import { findStrategy } from '../../domain/strategies/index.ts';
+import { encodings, maxUpdateBytes } from '../../domain/update.ts';
+import { channels, notify } from '../../store/journal/channels.ts';
+import { type AssignmentRow, giveBackAssignment } from '../../store/rounds/assignments.ts';
+import { weightsPath } from '../models/paths.ts';
+import { requireAssignment } from './updates.ts';
+
+/** What one device has to do: everything that it needs is named here. */
+export interface AssignmentDocument {
+  id: string;
+  kind: 'train' | 'evaluate';
+  run: string;
+  round: string;
+  roundNumber: number;
+  model: string;
+  modelUrl: string;
+  baseVersion: number;
+  downloads: { role: 'weights'; url: string; digest: string; bytes: number }[];
+  hyperparameters: Record<string, string | number | boolean>;
+  /** Differs between rounds and devices: for the order of a device's examples. */
+  seed: number;
+  deadlineAt: Date;
+  update?: { url: string; maxBytes: number; encodings: string[]; scalars: string[] };
+  evaluation?: { url: string };
+}
+
+/** Renders an open assignment. The same assignment gives the same document at every poll. */
+export function toDocument(deps: Deps, assignment: AssignmentRow): AssignmentDocument {
+  const { id, kind, model, baseVersion, settings } = assignment;
+  const common = {
+    id,
+    kind,
+    run: assignment.runId,
+    round: assignment.roundId,
+    roundNumber: assignment.roundNumber,
+    model,
+    modelUrl: `/v1/models/${model}`,
+    baseVersion,
+    downloads: [
+      {
+        role: 'weights' as const,
+        url: weightsPath(model, baseVersion),
+        digest: assignment.digest,
+        bytes: assignment.bytes,
+      },
+    ],
+    hyperparameters: settings.hyperparameters,
+    seed: deviceSeed(assignment),
+    deadlineAt: assignment.deadlineAt!,
+  };
+  if (kind === 'evaluate') return { ...common, evaluation: { url: `/v1/assignments/${id}/evaluation` } };
+  const maxBytes = Math.min(maxUpdateBytes(assignment.parameters), deps.config.maxUpdateBytes);
+  return {
+    ...common,
+    update: {
+      url: `/v1/assignments/${id}/update`,
+      maxBytes,
+      encodings: [...encodings],
+      scalars: [...requiredScalars(assignment)],
+    },
+  };
+}
+
+/** Gives an open assignment back (battery, no data), so that the server invites another device. A repeat changes nothing. */
+export async function returnAssignment(
+  deps: Deps,
+  device: Extract<Principal, { kind: 'device' }>,
+  assignmentId: string,
+  reason: string,
+): Promise<void> {
+  const assignment = await requireAssignment(deps, device, assignmentId);
+  if (assignment.state === 'returned') return;
+  const returned = await deps.db.transaction(async (tx) => {
+    const now = deps.clock.now();
+    const settled = await giveBackAssignment(tx, assignment, { reason, now });
+    if (settled) await notify(tx, channels.work);
+    return settled;
+  });
+  if (returned) return;
+  const { state } = await requireAssignment(deps, device, assignmentId);
+  if (state !== 'returned') throw new FedEdgeError('assignment_settled', { state });
+}
+
+function requiredScalars({ settings }: AssignmentRow): readonly string[] {
+  const strategy = findStrategy(settings.strategy.name)!;
+  return strategy.wire({ tensors: [] }, settings.strategy.parameters).scalars;
+}
+
+function deviceSeed({ seed, deviceId }: AssignmentRow): number {
+  return (seed ^ Number.parseInt(deviceId.slice(-8), 16)) >>> 0;
+}

@@ -1,0 +1,172 @@
+import type { Deps } from '../../deps.ts';
+import { FedEdgeError } from '../../domain/errors.ts';
+import type { Principal } from '../../domain/role.ts';
+import { admit } from '../../domain/round.ts';
+import { findStrategy } from '../../domain/strategies/index.ts';
+import { maxUpdateBytes, planUpdate, type UpdatePlan } from '../../domain/update.ts';
+import { newId } from '../../store/ids.ts';
+import { reserveBlob, retireBlobs } from '../../store/models/blob-rows.ts';
+import { type AssignmentRow, findAssignment, findTensors } from '../../store/rounds/assignments.ts';
+import { type AcceptedUpdate, acceptUpdate } from '../../store/rounds/updates.ts';
+import { receiveTensors } from '../models/tensor-intake.ts';
+import { requireAccepted, unlessRefused } from './refusals.ts';
+
+type DevicePrincipal = Extract<Principal, { kind: 'device' }>;
+
+/** A body that was declared and not yet read. */
+export interface DeclaredBody {
+  bytes: number;
+  /** SHA-256, hex. */
+  digest: string;
+  body(): AsyncIterable<Uint8Array>;
+}
+
+/** The acknowledgement of an update: it counts. `duplicate`: it had been acknowledged before, with the same receipt. */
+export interface Receipt {
+  status: 'accepted' | 'duplicate';
+  assignment: string;
+  round: string;
+  sequence: number;
+  digest: string;
+  receivedAt: Date;
+}
+
+/**
+ * Takes a device's update. Nothing of the body is read unless the update is admitted; it is acknowledged after its
+ * bytes are durable and its row is committed. Throws `late`, `full`, `not_in_cohort`, `update_conflict` (the
+ * assignment is settled or never was), `malformed`, `digest_mismatch`, `body_incomplete` (it stays open).
+ */
+export async function submitUpdate(
+  deps: Deps,
+  device: DevicePrincipal,
+  assignmentId: string,
+  declared: DeclaredBody,
+): Promise<Receipt> {
+  const assignment = await requireAssignment(deps, device, assignmentId);
+  const receipt = admitUpdate(deps, assignment, declared);
+  if (receipt) return receipt;
+  const update = await receiveUpdate(deps, device, assignment, declared);
+  return acknowledge(deps, device, assignment, update);
+}
+
+/**
+ * Admission, before a byte is read. Returns the first receipt if the same update was acknowledged before, undefined if
+ * the update is welcome.
+ */
+export function admitUpdate(
+  deps: Deps,
+  assignment: AssignmentRow,
+  { bytes, digest }: { bytes: number; digest: string },
+): Receipt | undefined {
+  const { id, kind, roundId, update, state, roundState, accepted, capacity, deadlineAt } = assignment;
+  if (kind !== 'train') throw new FedEdgeError('not_in_cohort', { kind });
+  const round = { state: roundState, accepted, capacity, deadlineAt };
+  const facts = { digest, recordedDigest: update?.digest, assignment: state, round };
+  const admission = admit(facts, deps.clock.now());
+  if (admission === 'duplicate') {
+    return toReceipt('duplicate', { ...update!, assignmentId: id, roundId });
+  }
+  if (admission !== 'admitted') throw new FedEdgeError(admission, { round: roundId });
+  const maxBytes = Math.min(maxUpdateBytes(assignment.parameters), deps.config.maxUpdateBytes);
+  if (bytes > maxBytes) throw new FedEdgeError('too_large', { maxBytes });
+  return undefined;
+}
+
+/** The device's own assignment, whatever its state. */
+export async function requireAssignment(
+  deps: Deps,
+  device: DevicePrincipal,
+  assignmentId: string,
+): Promise<AssignmentRow> {
+  const assignment = await findAssignment(deps.db.pool, device.federationId, device.id, assignmentId);
+  if (!assignment) throw new FedEdgeError('not_found');
+  return assignment;
+}
+
+/** Streams the file into a blob of its own and checks everything that the bytes alone can tell. */
+async function receiveUpdate(
+  deps: Deps,
+  device: DevicePrincipal,
+  assignment: AssignmentRow,
+  { bytes, digest, body }: DeclaredBody,
+): Promise<AcceptedUpdate> {
+  const { pool } = deps.db;
+  const strategy = findStrategy(assignment.settings.strategy.name)!;
+  const parameters = parseParameters(assignment);
+  const receivedAt = deps.clock.now();
+  const blobKey = `update/${newId(receivedAt)}`;
+  const [manifest] = await Promise.all([
+    findTensors(pool, assignment.modelId),
+    reserveBlob(pool, blobKey, receivedAt),
+  ]);
+  let plan: UpdatePlan | undefined;
+  try {
+    const { norm } = await receiveTensors(deps, {
+      key: blobKey,
+      body: body(),
+      bytes,
+      digest,
+      plan: (header) => {
+        const result = planUpdate(header, manifest, strategy.wire(manifest, parameters).scalars);
+        if (!result.ok) return result;
+        plan = result.plan;
+        return { ok: true, segments: plan.segments };
+      },
+    });
+    const { numExamples, metrics, scalars } = plan!;
+    const weight = strategy.weigh(parameters, { numExamples, norm, staleness: 0, scalars });
+    const owner = { assignmentId: assignment.id, federationId: device.federationId, deviceId: device.id };
+    const file = { roundId: assignment.roundId, digest, bytes, blobKey };
+    return { ...owner, ...file, numExamples, weight, norm, scalars, metrics, receivedAt };
+  } catch (error) {
+    await retireBlobs(pool, [blobKey]).catch(() => undefined);
+    throw error;
+  }
+}
+
+/** ONE transaction; after its commit the update counts, whatever happens to the answer. */
+async function acknowledge(
+  deps: Deps,
+  device: DevicePrincipal,
+  assignment: AssignmentRow,
+  received: AcceptedUpdate,
+): Promise<Receipt> {
+  const update = { ...received, receivedAt: deps.clock.now() };
+  await deps.failpoint('update.before_commit');
+  const accepted = await unlessRefused(() =>
+    deps.db.transaction(async (tx) => requireAccepted(await acceptUpdate(tx, update))),
+  );
+  if (!accepted) return explainRefusal(deps, device, assignment.id, update);
+  await deps.failpoint('update.after_commit');
+  return toReceipt('accepted', { ...update, sequence: accepted.sequence });
+}
+
+/** The round moved on while the body came in: its state now says what became of the update. */
+async function explainRefusal(
+  deps: Deps,
+  device: DevicePrincipal,
+  assignmentId: string,
+  update: AcceptedUpdate,
+): Promise<Receipt> {
+  await retireBlobs(deps.db.pool, [update.blobKey]);
+  const assignment = await requireAssignment(deps, device, assignmentId);
+  const receipt = admitUpdate(deps, assignment, update);
+  if (receipt) return receipt;
+  throw new FedEdgeError('unavailable', {
+    reason: 'the update could not be accepted now: send it again',
+  });
+}
+
+function parseParameters({ settings }: AssignmentRow): unknown {
+  const parsed = findStrategy(settings.strategy.name)!.parse(settings.strategy.parameters);
+  if (!parsed.ok) throw new Error(`a run has parameters that its strategy refuses: ${parsed.reason}`);
+  return parsed.parameters;
+}
+
+function toReceipt(
+  status: Receipt['status'],
+  update: { assignmentId: string; roundId: string; sequence: number; digest: string; receivedAt: Date },
+): Receipt {
+  const { assignmentId, roundId, sequence, digest, receivedAt } = update;
+  return { status, assignment: assignmentId, round: roundId, sequence, digest, receivedAt };
+}

@@ -1,0 +1,139 @@
+import type { Deps } from '../../deps.ts';
+import { pollDelaySeconds } from '../../domain/pace.ts';
+import type { Principal } from '../../domain/role.ts';
+import { touchDevices } from '../../store/identity/devices.ts';
+import { channels, notify } from '../../store/journal/channels.ts';
+import { areDevicesWanted } from '../../store/rounds/agenda.ts';
+import { type AssignmentRow, findOpenAssignments } from '../../store/rounds/assignments.ts';
+import { gatherQuestions } from './arrivals.ts';
+
+type DevicePrincipal = Extract<Principal, { kind: 'device' }>;
+
+export type PollResult =
+  | { status: 'assigned'; assignment: AssignmentRow }
+  | { status: 'none'; retryAfterSeconds: number };
+
+/** The devices that wait on this replica. */
+export interface WaitingRoom {
+  /** Resolves with the device's open assignment as soon as it has one, or without after `waitMs` or on abort. */
+  wait(device: DevicePrincipal, waitMs: number, signal: AbortSignal): Promise<PollResult>;
+}
+
+type Settle = (assignment: AssignmentRow | undefined) => void;
+
+/** A look at the tables even without a wake, in case that one was missed. */
+const LOOK_MS = 5000;
+const BATCH = 10_000;
+
+/**
+ * One question for all devices that wait here, when assignments were made, every 5 s and after a reconnect: a waiting
+ * device costs a socket and a timer, no query of its own. Those that arrive at once are asked for at once, too.
+ */
+export function createWaitingRoom(deps: Deps): WaitingRoom {
+  const waiters = new Map<string, Set<Settle>>();
+  const arrive = gatherQuestions((devices: readonly DevicePrincipal[]) => findWork(deps, devices));
+  const look = createLook(deps, waiters);
+  deps.listener.subscribe(channels.assignments, look);
+  setInterval(look, LOOK_MS).unref();
+  deps.stopping.addEventListener('abort', () => {
+    for (const settle of [...waiters.values()].flatMap((set) => [...set])) settle(undefined);
+  });
+
+  return {
+    async wait(device, waitMs, signal) {
+      // Registered before the first question: an assignment that is made in between wakes it.
+      const waiting = enter(waiters, device.id, waitMs, signal);
+      if (deps.stopping.aborted) waiting.leave();
+      try {
+        const assignment = (await arrive(device)) ?? (await waiting.settled);
+        if (assignment) return { status: 'assigned', assignment };
+        return { status: 'none', retryAfterSeconds: pollDelaySeconds(waiters.size, Math.random()) };
+      } finally {
+        waiting.leave();
+      }
+    },
+  };
+}
+
+/** Asks for all who wait. Wakes that come while one look is under way are answered by one more. */
+function createLook(deps: Deps, waiters: ReadonlyMap<string, ReadonlySet<Settle>>): () => void {
+  let isLooking = false;
+  let again = false;
+
+  async function look(): Promise<void> {
+    const ids = [...waiters.keys()];
+    for (let start = 0; start < ids.length; start += BATCH) {
+      const found = await findAssignments(deps, ids.slice(start, start + BATCH));
+      for (const [deviceId, assignment] of found) {
+        for (const settle of waiters.get(deviceId) ?? []) settle(assignment);
+      }
+    }
+  }
+
+  async function repeat(): Promise<void> {
+    while (again && waiters.size > 0) {
+      again = false;
+      await look().catch((error: unknown) => deps.log.warn({ err: error }, 'cannot look for assignments'));
+    }
+  }
+
+  return () => {
+    again = true;
+    if (isLooking) return;
+    isLooking = true;
+    void repeat().finally(() => {
+      isLooking = false;
+    });
+  };
+}
+
+/** The open assignments of devices that have just arrived. Workers hear of those that have none, if a round wants any. */
+async function findWork(
+  deps: Deps,
+  devices: readonly DevicePrincipal[],
+): Promise<Map<string, AssignmentRow>> {
+  const { pool } = deps.db;
+  const found = await findAssignments(
+    deps,
+    devices.map(({ id }) => id),
+  );
+  if (found.size === devices.length) return found;
+  // Asked after they are known to be present: a round that opens from now on finds them by itself.
+  const federationIds = [...new Set(devices.map(({ federationId }) => federationId))];
+  if (await areDevicesWanted(pool, federationIds)) await notify(pool, channels.work);
+  return found;
+}
+
+/** The assignment that each device has to do first. That they ask says that they are present. */
+async function findAssignments(
+  deps: Deps,
+  deviceIds: readonly string[],
+): Promise<Map<string, AssignmentRow>> {
+  const { pool } = deps.db;
+  const [open] = await Promise.all([
+    findOpenAssignments(pool, deviceIds),
+    touchDevices(pool, deviceIds, deps.clock.now()),
+  ]);
+  // Train assignments come before evaluate ones: of two of a device, the later in the list is replaced.
+  return new Map(open.reverse().map((assignment) => [assignment.deviceId, assignment]));
+}
+
+function enter(waiters: Map<string, Set<Settle>>, deviceId: string, waitMs: number, signal: AbortSignal) {
+  const { promise, resolve } = Promise.withResolvers<AssignmentRow | undefined>();
+  const leave = () => settle(undefined);
+  const timer = setTimeout(leave, waitMs);
+  signal.addEventListener('abort', leave, { once: true });
+  const others = waiters.get(deviceId) ?? new Set();
+  waiters.set(deviceId, others.add(settle));
+  if (signal.aborted) leave();
+
+  function settle(assignment: AssignmentRow | undefined): void {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', leave);
+    others.delete(settle);
+    if (others.size === 0 && waiters.get(deviceId) === others) waiters.delete(deviceId);
+    resolve(assignment);
+  }
+
+  return { settled: promise, leave };
+}

@@ -1,0 +1,59 @@
+import { channels } from '../journal/channels.ts';
+import type { Listener } from '../journal/listener.ts';
+
+const TTL_MS = 15_000;
+const MAX_ENTRIES = 50_000;
+
+interface Entry {
+  /** The device or operator key that the credential belongs to. */
+  owner: string;
+  value: unknown;
+  loadedAt: number;
+}
+
+/**
+ * What a replica remembers of credentials that it has looked up, for at most 15 s. `generation` counts the
+ * invalidations, so that a look-up that one overtook is not remembered.
+ */
+export interface CredentialCache {
+  entries: Map<string, Entry>;
+  generation: number;
+}
+
+/** One a process. Whatever replica changes a credential, the `credentials` channel makes this one forget it. */
+export function createCredentialCache(listener: Listener): CredentialCache {
+  const cache: CredentialCache = { entries: new Map(), generation: 0 };
+  listener.subscribe(channels.credentials, (owner) => forgetCredentials(cache, owner));
+  return cache;
+}
+
+/** The remembered value under `key`, else what `load` finds. That there is none is never remembered. */
+export async function cached<T extends { owner: string }>(
+  cache: CredentialCache,
+  key: string,
+  now: Date,
+  load: () => Promise<T | undefined>,
+): Promise<T | undefined> {
+  const found = cache.entries.get(key);
+  const age = found ? now.getTime() - found.loadedAt : Number.NaN;
+  if (found && age >= 0 && age < TTL_MS) return found.value as T;
+  const generation = cache.generation;
+  const value = await load();
+  if (value === undefined) cache.entries.delete(key);
+  else if (generation === cache.generation) remember(cache, key, value, now);
+  return value;
+}
+
+/** Forgets the credentials of one device or operator key; all of them when `owner` is ''. */
+function forgetCredentials(cache: CredentialCache, owner: string): void {
+  cache.generation += 1;
+  if (owner === '') cache.entries.clear();
+  else for (const [key, entry] of cache.entries) if (entry.owner === owner) cache.entries.delete(key);
+}
+
+function remember(cache: CredentialCache, key: string, value: { owner: string }, now: Date): void {
+  cache.entries.delete(key);
+  // A Map keeps the order of insertion: its first entry is the one that was loaded longest ago.
+  if (cache.entries.size >= MAX_ENTRIES) cache.entries.delete(cache.entries.keys().next().value!);
+  cache.entries.set(key, { owner: value.owner, value, loadedAt: now.getTime() });
+}

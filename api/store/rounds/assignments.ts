@@ -1,0 +1,132 @@
+import { and, eq, exists, sql } from 'drizzle-orm';
+import type { Manifest } from '../../domain/manifest.ts';
+import type { Queryable } from '../database.ts';
+import { assignments, devices, models, modelVersions, rounds, runs, updates } from '../schema.ts';
+import { lockRound } from './round-locks.ts';
+
+/** All that an assignment's document and its update's admission need. */
+const assignmentFields = {
+  id: assignments.id,
+  deviceId: assignments.deviceId,
+  kind: assignments.kind,
+  state: assignments.state,
+  createdAt: assignments.createdAt,
+  roundId: rounds.id,
+  roundNumber: rounds.number,
+  roundState: rounds.state,
+  accepted: rounds.accepted,
+  capacity: rounds.capacity,
+  deadlineAt: rounds.deadlineAt,
+  baseVersion: rounds.baseVersion,
+  seed: rounds.seed,
+  runId: runs.id,
+  settings: runs.settings,
+  model: models.name,
+  modelId: models.id,
+  parameters: models.parameters,
+  digest: modelVersions.digest,
+  bytes: modelVersions.bytes,
+  /** What was acknowledged for it. */
+  update: { sequence: updates.sequence, digest: updates.digest, receivedAt: updates.receivedAt },
+} as const;
+
+function selectAssignments(q: Queryable) {
+  return q
+    .select(assignmentFields)
+    .from(assignments)
+    .innerJoin(rounds, eq(rounds.id, assignments.roundId))
+    .innerJoin(runs, eq(runs.id, rounds.runId))
+    .innerJoin(models, eq(models.id, rounds.modelId))
+    .innerJoin(
+      modelVersions,
+      and(eq(modelVersions.modelId, rounds.modelId), eq(modelVersions.version, rounds.baseVersion)),
+    )
+    .leftJoin(updates, eq(updates.assignmentId, assignments.id))
+    .$dynamic();
+}
+
+export type AssignmentRow = Awaited<ReturnType<typeof selectAssignments>>[number];
+
+/** The open assignments of these devices, each device's train assignment before its evaluate one. */
+export function findOpenAssignments(q: Queryable, deviceIds: readonly string[]): Promise<AssignmentRow[]> {
+  return selectAssignments(q)
+    .where(
+      and(
+        sql`${assignments.deviceId} = any(${`{${deviceIds.join(',')}}`}::uuid[])`,
+        sql`${assignments.state} = 'open'`,
+      ),
+    )
+    .orderBy(sql`${assignments.kind} = 'evaluate'`);
+}
+
+/** One assignment of this device, whatever its state. */
+export async function findAssignment(
+  q: Queryable,
+  federationId: string,
+  deviceId: string,
+  assignmentId: string,
+): Promise<AssignmentRow | undefined> {
+  const rows = await selectAssignments(q).where(
+    and(
+      eq(assignments.id, assignmentId),
+      eq(assignments.deviceId, deviceId),
+      eq(assignments.federationId, federationId),
+    ),
+  );
+  return rows[0];
+}
+
+/** The tensors of a model: kept apart from the assignment, and from the topology, which can be large. */
+export async function findTensors(q: Queryable, modelId: string): Promise<Manifest> {
+  const rows = await q
+    .select({ tensors: sql<Manifest['tensors']>`${models.manifest} -> 'tensors'` })
+    .from(models)
+    .where(eq(models.id, modelId));
+  return { tensors: rows[0]!.tensors };
+}
+
+/**
+ * Gives an open assignment back. Locks its round first (see round-locks.ts). False: it was settled, or its round closed,
+ * before.
+ */
+export async function giveBackAssignment(
+  tx: Queryable,
+  assignment: { id: string; roundId: string },
+  { reason, now }: { reason: string; now: Date },
+): Promise<boolean> {
+  const round = await lockRound(tx, assignment.roundId, 'collecting');
+  if (!round) return false;
+  const settled = await tx
+    .update(assignments)
+    .set({ state: 'returned', reason, settledAt: now })
+    .where(and(eq(assignments.id, assignment.id), eq(assignments.state, 'open')))
+    .returning({ id: assignments.id });
+  if (settled.length === 0) return false;
+  await countDropped(tx, round.id, 1);
+  return true;
+}
+
+/** Expires what revoked devices have open of a locked collecting round. Returns how many there were. */
+export async function expireRevoked(tx: Queryable, roundId: string, now: Date): Promise<number> {
+  const revoked = tx
+    .select({ id: devices.id })
+    .from(devices)
+    .where(and(eq(devices.id, assignments.deviceId), eq(devices.state, 'revoked')));
+  const expired = await tx
+    .update(assignments)
+    .set({ state: 'expired', reason: 'device_revoked', settledAt: now })
+    .where(and(eq(assignments.roundId, roundId), eq(assignments.state, 'open'), exists(revoked)))
+    .returning({ id: assignments.id });
+  if (expired.length > 0) await countDropped(tx, roundId, expired.length);
+  return expired.length;
+}
+
+async function countDropped(tx: Queryable, roundId: string, dropped: number): Promise<void> {
+  await tx
+    .update(rounds)
+    .set({
+      openAssignments: sql`${rounds.openAssignments} - ${dropped}`,
+      dropped: sql`${rounds.dropped} + ${dropped}`,
+    })
+    .where(eq(rounds.id, roundId));
+}

@@ -1,0 +1,58 @@
+import { and, eq, isNull, or, type SQL, sql } from 'drizzle-orm';
+import type { Selection } from '../../domain/run.ts';
+import type { Queryable } from '../database.ts';
+import { assignments, devices } from '../schema.ts';
+import type { RoundRow, RunRow } from './round-locks.ts';
+
+/**
+ * Devices that a round may invite: active, present, with the labels and properties that the run selects, with data for
+ * the model, without an open assignment of that kind, and not in this round already.
+ */
+export async function findEligibleDevices(
+  q: Queryable,
+  round: RoundRow,
+  run: RunRow,
+  now: Date,
+): Promise<string[]> {
+  const { selection, presenceMs } = run.settings;
+  const seenAfter = new Date(now.getTime() - presenceMs).toISOString();
+  const rows = await q
+    .select({ id: devices.id })
+    .from(devices)
+    .where(
+      and(
+        eq(devices.federationId, round.federationId),
+        sql`${devices.state} = 'active'`,
+        sql`${devices.lastSeenAt} > ${seenAfter}::timestamptz`,
+        or(isNull(property('models')), sql`${property('models')} ? ${run.model}`),
+        ...selects(selection),
+        sql`not exists (select 1 from ${assignments} where ${assignments.deviceId} = ${devices.id}
+            and ${assignments.kind} = ${round.kind} and ${assignments.state} = 'open')`,
+        sql`not exists (select 1 from ${assignments} where ${assignments.roundId} = ${round.id}
+            and ${assignments.deviceId} = ${devices.id})`,
+      ),
+    );
+  return rows.map(({ id }) => id);
+}
+
+/**
+ * Battery, charging and metering count only where a device reports them: a sensor on mains power has none to report.
+ * Memory is different: who does not say that it has enough is not asked.
+ */
+function selects({ labels, minMemoryMb, minBattery, chargingOnly, unmeteredOnly }: Selection): SQL[] {
+  const conditions: SQL[] = [];
+  if (labels) conditions.push(sql`${devices.labels} @> ${JSON.stringify(labels)}::text::jsonb`);
+  if (minMemoryMb) conditions.push(sql`${property('memoryMb')} >= to_jsonb(${minMemoryMb}::numeric)`);
+  if (minBattery) {
+    conditions.push(sql`(${property('battery')} is null or ${property('charging')} is not distinct from 'true'
+      or ${property('battery')} >= to_jsonb(${minBattery}::numeric))`);
+  }
+  if (chargingOnly) conditions.push(sql`coalesce(${property('charging')} = 'true', true)`);
+  if (unmeteredOnly) conditions.push(sql`coalesce(${property('metered')} = 'false', true)`);
+  return conditions;
+}
+
+/** As JSON: comparing it with JSON of another type fails no query, whatever a device reports. */
+function property(name: string): SQL {
+  return sql`(${devices.properties} -> ${name}::text)`;
+}
