@@ -1,5 +1,5 @@
 import { createRandom } from '../api/domain/random.ts';
-import { type Random, shuffledIndices } from '../api/ml/shuffles.ts';
+import { type Random, shuffledIndices } from '../api/ml/training/shuffles.ts';
 
 export interface DirichletPartition {
   /** The class of each example, 0 and up. */

@@ -1,4 +1,4 @@
-import { seedFor } from './shuffles.ts';
+import { seedFor } from './training/shuffles.ts';
 
 type Json = Record<string, unknown>;
 

@@ -3,7 +3,7 @@ import { hostname } from 'node:os';
 import { setTimeout } from 'node:timers/promises';
 import type { Deps } from '../deps.ts';
 import type { Scorer } from '../domain/ml.ts';
-import { createFoldThread } from '../kernels/folds.ts';
+import { createFoldThread } from '../kernels/folds/folds.ts';
 import { channels } from '../store/journal/channels.ts';
 import { findNextDue } from '../store/rounds/agenda.ts';
 import { createFolder } from './aggregation/folding.ts';
@@ -82,7 +82,7 @@ function holderName({ config }: Deps): string {
 /** The scorer brings a machine-learning runtime: it is loaded with the first version that has to be scored. */
 function createScoring() {
   let scorer: Promise<Scorer> | undefined;
-  const load = async () => (await import('../ml/scorer.ts')).createScorer();
+  const load = async () => (await import('../ml/scoring/scorer.ts')).createScorer();
   return {
     scorer(): Promise<Scorer> {
       scorer ??= load().catch((error: unknown) => {

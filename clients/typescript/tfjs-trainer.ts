@@ -1,8 +1,8 @@
 import { loadBackend } from '../../api/ml/backend.ts';
-import { hyperparametersOf } from '../../api/ml/hyperparameters.ts';
 import { buildModel, disposeModel, getWeights, type Model, setWeights } from '../../api/ml/model.ts';
-import { scoreModel } from '../../api/ml/score.ts';
-import { trainModel } from '../../api/ml/train.ts';
+import { scoreModel } from '../../api/ml/scoring/score.ts';
+import { hyperparametersOf } from '../../api/ml/training/hyperparameters.ts';
+import { trainModel } from '../../api/ml/training/train.ts';
 import type { Model as ModelDocument } from './generated/types.gen.ts';
 import type { NamedTensors, Task, Trainer } from './trainer.ts';
 

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { Worker } from 'node:worker_threads';
 import { afterEach, describe, expect, test } from 'vitest';
 import type { EncodedValues } from '../../api/domain/strategies/vector.ts';
-import { createFoldThread, type FoldThread, type Segment } from '../../api/kernels/folds.ts';
+import { createFoldThread, type FoldThread, type Segment } from '../../api/kernels/folds/folds.ts';
 import { cutAtRandom, makeValues } from './arbitraries.ts';
 import { addPlain, applyPlain, f32Bytes, misaligned } from './plain.ts';
 
@@ -14,7 +14,7 @@ let workers: Worker[] = [];
 let thread = createFoldThread(startWorker);
 
 function startWorker(): Worker {
-  const worker = new Worker(new URL('../../api/kernels/fold-thread.ts', import.meta.url));
+  const worker = new Worker(new URL('../../api/kernels/folds/fold-thread.ts', import.meta.url));
   workers.push(worker);
   return worker;
 }

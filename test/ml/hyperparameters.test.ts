@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { hyperparametersOf } from '../../api/ml/hyperparameters.ts';
+import { hyperparametersOf } from '../../api/ml/training/hyperparameters.ts';
 
 test('plain values become hyperparameters, with defaults, and unknown names are passed over', () => {
   expect(hyperparametersOf({})).toMatchObject({ epochs: 1, batchSize: 32, learningRate: 0.1 });

@@ -6,8 +6,8 @@ import type { EvaluationSet, NamedTensor } from '../../api/domain/ml.ts';
 import { loadBackend } from '../../api/ml/backend.ts';
 import { addonFile } from '../../api/ml/backend-native.ts';
 import { buildModel, disposeModel, getWeights } from '../../api/ml/model.ts';
-import { scoreModel } from '../../api/ml/score.ts';
-import { createScorer } from '../../api/ml/scorer.ts';
+import { scoreModel } from '../../api/ml/scoring/score.ts';
+import { createScorer } from '../../api/ml/scoring/scorer.ts';
 import { cnn, mlp } from './architectures.ts';
 import { makeExamples } from './examples.ts';
 

@@ -6,8 +6,8 @@ import type { Examples, Hyperparameters, MlBackendName } from '../../api/domain/
 import { loadBackend } from '../../api/ml/backend.ts';
 import { addonFile, nativeFolder } from '../../api/ml/backend-native.ts';
 import { buildModel, disposeModel, getWeights } from '../../api/ml/model.ts';
-import { scoreModel } from '../../api/ml/score.ts';
-import { trainModel } from '../../api/ml/train.ts';
+import { scoreModel } from '../../api/ml/scoring/score.ts';
+import { trainModel } from '../../api/ml/training/train.ts';
 import { cnn, dropout, lstm, mlp } from './architectures.ts';
 import { makeExamples } from './examples.ts';
 

@@ -6,7 +6,7 @@ import type { Manifest } from '../../api/domain/manifest.ts';
 import type { Principal } from '../../api/domain/role.ts';
 import type { RunSettings } from '../../api/domain/run.ts';
 import { encodeTensorHeader } from '../../api/domain/tensors.ts';
-import { createFoldThread, type FoldThread } from '../../api/kernels/folds.ts';
+import { createFoldThread, type FoldThread } from '../../api/kernels/folds/folds.ts';
 import { createFolder } from '../../api/services/aggregation/folding.ts';
 import { advanceRounds } from '../../api/services/rounds/round-clock.ts';
 import { submitUpdate } from '../../api/services/rounds/updates.ts';

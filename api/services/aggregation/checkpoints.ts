@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { FoldRequestError } from '../../kernels/fold-errors.ts';
+import { FoldRequestError } from '../../kernels/folds/fold-errors.ts';
 import { BlobMissingError } from '../../store/blobs/blob-store.ts';
 import { reserveBlob, settleBlob } from '../../store/models/blob-rows.ts';
 import { discardCheckpoint, findCheckpoint, lockFold, replaceCheckpoint } from '../../store/rounds/leases.ts';

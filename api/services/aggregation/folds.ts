@@ -6,7 +6,7 @@ import {
   TENSOR_LENGTH_BYTES,
 } from '../../domain/tensors.ts';
 import { planUpdate, type UpdateSegment } from '../../domain/update.ts';
-import { FoldRequestError } from '../../kernels/fold-errors.ts';
+import { FoldRequestError } from '../../kernels/folds/fold-errors.ts';
 import { BlobMissingError, type BlobStore } from '../../store/blobs/blob-store.ts';
 import { type FoldableUpdate, lockFold, rejectUpdate } from '../../store/rounds/leases.ts';
 import { type Fold, type FoldContext, renewHold, whileHeld } from './holds.ts';

@@ -1,6 +1,6 @@
 import type { Deps } from '../../deps.ts';
 import { type Manifest, placeTensors } from '../../domain/manifest.ts';
-import type { FoldThread } from '../../kernels/folds.ts';
+import type { FoldThread } from '../../kernels/folds/folds.ts';
 import { findTensors } from '../../store/rounds/assignments.ts';
 import { type FoldableRound, renewLease, takeLease } from '../../store/rounds/leases.ts';
 import { restoreCheckpoint } from './checkpoints.ts';

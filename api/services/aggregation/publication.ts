@@ -3,7 +3,7 @@ import { placeTensors } from '../../domain/manifest.ts';
 import { averageMetrics } from '../../domain/metrics.ts';
 import type { FailureReason } from '../../domain/round.ts';
 import { encodeTensorHeader } from '../../domain/tensors.ts';
-import { FoldRequestError, NonFiniteError } from '../../kernels/fold-errors.ts';
+import { FoldRequestError, NonFiniteError } from '../../kernels/folds/fold-errors.ts';
 import { BlobMissingError } from '../../store/blobs/blob-store.ts';
 import type { Queryable } from '../../store/database.ts';
 import { newId } from '../../store/ids.ts';

@@ -25,6 +25,8 @@ interface Common {
   encoding?: Encoding;
   /** Longer updates are sent in parts that a cut connection does not lose. */
   resumableAboveBytes?: number;
+  /** The length of such a part. */
+  partBytes?: number;
   /** How long a poll waits at the server. */
   waitSeconds?: number;
   backoff?: Backoff;

@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads';
-import type { Range } from '../domain/strategies/strategy.ts';
+import type { Range } from '../../domain/strategies/strategy.ts';
 import { type Call, createFoldChannel } from './fold-channel.ts';
 import { type BufferPool, createBufferPool, gatherChunks } from './fold-chunks.ts';
 import type { FilledBuffer, FoldCommand } from './fold-messages.ts';

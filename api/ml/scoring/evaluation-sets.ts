@@ -1,4 +1,4 @@
-import type { EvaluationSet, Examples, Inputs } from '../domain/ml.ts';
+import type { EvaluationSet, Examples, Inputs } from '../../domain/ml.ts';
 
 const BYTES = { F32: 4, I32: 4, U8: 1 } as const;
 

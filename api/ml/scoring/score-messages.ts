@@ -1,5 +1,5 @@
-import type { Architecture } from '../domain/manifest.ts';
-import type { EvaluationSet, LossName, MlBackendName, NamedTensor, ScoreResult } from '../domain/ml.ts';
+import type { Architecture } from '../../domain/manifest.ts';
+import type { EvaluationSet, LossName, MlBackendName, NamedTensor, ScoreResult } from '../../domain/ml.ts';
 
 /** What the scoring thread is started with. */
 export interface ThreadOptions {

@@ -7,7 +7,7 @@ import type {
   ScoreRequest,
   ScoreResult,
   Scorer,
-} from '../domain/ml.ts';
+} from '../../domain/ml.ts';
 import type { ScoreMessage, ScoreReply, ThreadOptions } from './score-messages.ts';
 
 export interface ScorerOptions {

@@ -1,6 +1,6 @@
-import type { Chunk, Range } from '../domain/strategies/strategy.ts';
-import type { EncodedValues } from '../domain/strategies/vector.ts';
-import { dtypeBytes } from '../domain/tensors.ts';
+import type { Chunk, Range } from '../../domain/strategies/strategy.ts';
+import type { EncodedValues } from '../../domain/strategies/vector.ts';
+import { dtypeBytes } from '../../domain/tensors.ts';
 
 /** A tensor's place: bytes [fileStart, fileEnd) of the update's file hold the elements from flatStart on. */
 export interface Segment {

@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
-import type { Accumulator, FoldStrategy } from '../domain/strategies/strategy.ts';
-import type { Vector } from '../domain/strategies/vector.ts';
+import type { Accumulator, FoldStrategy } from '../../domain/strategies/strategy.ts';
+import type { Vector } from '../../domain/strategies/vector.ts';
+import type { Kernels } from '../kernels.ts';
+import { STAGING_BYTES } from '../module.ts';
 import { encodeCheckpointHead, readCheckpointHead } from './checkpoints.ts';
 import { FoldRequestError, NonFiniteError } from './fold-errors.ts';
 import { CHUNK_BYTES, type FoldCommand } from './fold-messages.ts';
-import type { Kernels } from './kernels.ts';
-import { STAGING_BYTES } from './module.ts';
 import { createSegmentReader, placeSegments } from './segments.ts';
 
 const F64_BYTES = 8;

@@ -1,5 +1,5 @@
-import type { Accumulator, Range } from '../domain/strategies/strategy.ts';
-import { encodeTensorHeader, parseTensorHeader } from '../domain/tensors.ts';
+import type { Accumulator, Range } from '../../domain/strategies/strategy.ts';
+import { encodeTensorHeader, parseTensorHeader } from '../../domain/tensors.ts';
 
 const FORMAT = 'fededge-fold-1';
 const F64_BYTES = 8;

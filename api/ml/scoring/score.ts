@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
-import type { Examples, LossName, ScoreResult } from '../domain/ml.ts';
-import { countExamples, cutBatch } from './batches.ts';
-import { objectiveOf } from './losses.ts';
-import type { Model } from './model.ts';
+import type { Examples, LossName, ScoreResult } from '../../domain/ml.ts';
+import type { Model } from '../model.ts';
+import { countExamples, cutBatch } from '../training/batches.ts';
+import { objectiveOf } from '../training/losses.ts';
 
 export interface ScoreOptions {
   loss?: LossName | undefined;

@@ -1,9 +1,9 @@
 import { parentPort, workerData } from 'node:worker_threads';
-import type { Architecture } from '../domain/manifest.ts';
-import type { Examples, ScoreResult } from '../domain/ml.ts';
-import { loadBackend } from './backend.ts';
+import type { Architecture } from '../../domain/manifest.ts';
+import type { Examples, ScoreResult } from '../../domain/ml.ts';
+import { loadBackend } from '../backend.ts';
+import { buildModel, disposeModel, type Model, setWeights } from '../model.ts';
 import { examplesOf } from './evaluation-sets.ts';
-import { buildModel, disposeModel, type Model, setWeights } from './model.ts';
 import { scoreModel } from './score.ts';
 import type { ScoreMessage, ScoreReply, ThreadOptions } from './score-messages.ts';
 

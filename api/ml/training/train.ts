@@ -1,12 +1,12 @@
 import { setImmediate } from 'node:timers/promises';
 import * as tf from '@tensorflow/tfjs-core';
 import { LayersModel } from '@tensorflow/tfjs-layers';
-import type { Examples, Hyperparameters, TrainResult } from '../domain/ml.ts';
-import { createRandom } from '../domain/random.ts';
+import type { Examples, Hyperparameters, TrainResult } from '../../domain/ml.ts';
+import { createRandom } from '../../domain/random.ts';
+import { getWeights, type Model } from '../model.ts';
 import { type Batch, countExamples, cutBatch } from './batches.ts';
 import { checkHyperparameters } from './hyperparameters.ts';
 import { type Objective, objectiveOf } from './losses.ts';
-import { getWeights, type Model } from './model.ts';
 import { createOptimizer, disposeOptimizer } from './optimizers.ts';
 import { type Random, shuffledIndices } from './shuffles.ts';
 

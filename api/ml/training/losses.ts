@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import type { LossName } from '../domain/ml.ts';
+import type { LossName } from '../../domain/ml.ts';
 
 /** Keeps logarithms finite, as Keras does. */
 const EPSILON = 1e-7;

@@ -1,4 +1,4 @@
-import type { Hyperparameters } from '../domain/ml.ts';
+import type { Hyperparameters } from '../../domain/ml.ts';
 import { objectiveOf } from './losses.ts';
 import { requireOptimizer } from './optimizers.ts';
 

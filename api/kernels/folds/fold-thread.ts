@@ -3,13 +3,13 @@
  * thread.
  */
 import { parentPort } from 'node:worker_threads';
-import { findStrategy } from '../domain/strategies/index.ts';
-import type { Accumulator, FoldStrategy, Range } from '../domain/strategies/strategy.ts';
-import type { Vector } from '../domain/strategies/vector.ts';
+import { findStrategy } from '../../domain/strategies/index.ts';
+import type { Accumulator, FoldStrategy, Range } from '../../domain/strategies/strategy.ts';
+import type { Vector } from '../../domain/strategies/vector.ts';
+import { createKernels } from '../kernels.ts';
 import { FoldLostError, FoldRequestError, packFailure } from './fold-errors.ts';
 import type { FilledBuffer, FoldCommand, FromThread, ToThread } from './fold-messages.ts';
 import { addTask, type Fold, finishTask, restoreTask, saveTask, type Task } from './fold-tasks.ts';
-import { createKernels } from './kernels.ts';
 
 const port = parentPort;
 if (!port) throw new Error('fold-thread.ts runs as a worker thread');

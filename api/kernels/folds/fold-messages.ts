@@ -1,4 +1,4 @@
-import type { Range } from '../domain/strategies/strategy.ts';
+import type { Range } from '../../domain/strategies/strategy.ts';
 import type { FoldFailure } from './fold-errors.ts';
 import type { Segment } from './segments.ts';
 

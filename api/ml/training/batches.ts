@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
-import type { Examples, Inputs } from '../domain/ml.ts';
+import type { Examples, Inputs } from '../../domain/ml.ts';
+import type { Model } from '../model.ts';
 import type { Objective } from './losses.ts';
-import type { Model } from './model.ts';
 
 /** A batch on the backend; the caller disposes both. */
 export interface Batch {

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import type { Hyperparameters, OptimizerName } from '../domain/ml.ts';
+import type { Hyperparameters, OptimizerName } from '../../domain/ml.ts';
 
 const optimizers: Record<OptimizerName, (learningRate: number, momentum: number) => tf.Optimizer> = {
   sgd: (learningRate, momentum) =>
