@@ -67,25 +67,21 @@ describe('a run in the hands of its operator', { timeout: 120_000 }, () => {
 
   it('invites another device for one that gives its assignment back', async () => {
     await federation.createModel('returned');
-    const run = await federation.startRun('returned', { quorum: 3, capacity: 4, deadlineMs: 60_000 });
-    // Nobody drops out of the first round, so the second one invites no more than it needs: one of four is left.
-    for (const { device, assignment } of await federation.invitedTo(run.id, 4)) {
-      await federation.contribute(device, assignment);
-    }
-    const invited = await federation.invitedTo(run.id, 3);
-    const [left] = invited;
-    const away = federation.devices.find(({ id }) => !invited.some(({ device }) => device.id === id));
-    const round = await federation.operator.get<Round>(`/v1/rounds/${left!.assignment.round}`);
-    expect(round).toMatchObject({ number: 2, invited: 3 });
+    const settings = { rounds: 1, quorum: 4, capacity: 4, deadlineMs: 60_000 };
+    const run = await federation.startRun('returned', settings);
+    const [left] = await federation.invitedTo(run.id, 4);
+    // It comes when everybody is invited, and has nothing to do until somebody leaves.
+    const [newcomer] = await federation.enrol(1);
+    expect(await newcomer!.poll(0)).toBeUndefined();
     expect((await left!.device.giveBack(left!.assignment)).status).toBe(204);
+    expect(await newcomer!.poll(20)).toMatchObject({ round: left!.assignment.round });
     expect(await left!.device.poll(0)).toBeUndefined();
-    expect(await away!.poll(20)).toMatchObject({ round: round.id });
     const work = federation.work();
-    expect(await federation.finish(run.id)).toMatchObject({ state: 'completed', completedRounds: 2 });
+    expect(await federation.finish(run.id)).toMatchObject({ state: 'completed', completedRounds: 1 });
     await work.stop();
-    const updates = await federation.operator.list<Update>(`/v1/rounds/${round.id}/updates`);
+    const updates = await federation.operator.list<Update>(`/v1/rounds/${left!.assignment.round}/updates`);
     const senders = updates.map(({ device }) => device);
-    expect(senders).toContain(away!.id);
+    expect(senders).toContain(newcomer!.id);
     expect(senders).not.toContain(left!.device.id);
     await checkInvariants(federation);
   });
