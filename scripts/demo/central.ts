@@ -1,29 +1,37 @@
 /**
  * What central training reaches with the same data, model and budget (as many examples seen as by all devices in all
- * rounds), for comparison. A process of its own at low priority; answers over IPC.
+ * rounds), for comparison. A process of its own that takes what the others leave of the machine.
  */
-import { setPriority } from 'node:os';
+import { constants, setPriority } from 'node:os';
 import { loadBackend } from '../../api/ml/backend.ts';
 import { buildModel } from '../../api/ml/model.ts';
-import { scoreModel } from '../../api/ml/score.ts';
-import { trainModel } from '../../api/ml/train.ts';
-import { loadMnist } from '../mnist.ts';
+import { scoreModel } from '../../api/ml/scoring/score.ts';
+import { trainModel } from '../../api/ml/training/train.ts';
+import { loadTestSplit, loadTrainSplit } from '../mnist.ts';
 import { architecture, EXAMPLES_A_ROUND, hyperparameters, SEED, toExamples } from './task.ts';
 
-const [devices, rounds] = process.argv.slice(2).map(Number) as [number, number];
-const LOW_PRIORITY = 10;
-setPriority(LOW_PRIORITY);
-process.once('disconnect', () => process.exit(1));
+/** What it tells the demo over IPC. */
+export type CentralReport = { seen: number; of: number } | { accuracy: number };
 
-const { train, test } = loadMnist();
+const REPORT_STEPS = 50;
+
+setPriority(constants.priority.PRIORITY_LOW);
+process.once('disconnect', () => process.exit(1));
+const report = (message: CentralReport) => process.send?.(message);
+
+const [devices, rounds] = process.argv.slice(2).map(Number) as [number, number];
+const budget = devices * rounds * EXAMPLES_A_ROUND;
+const train = loadTrainSplit();
 const model = await buildModel(await loadBackend(), architecture, { seed: SEED });
 const data = toExamples(train);
-let left = devices * rounds * EXAMPLES_A_ROUND;
-for (let epoch = 0; left > 0; epoch += 1) {
-  const maxExamples = Math.min(left, train.labels.length);
-  await trainModel(model, data, { ...hyperparameters, maxExamples }, { seed: SEED + epoch });
-  left -= maxExamples;
+for (let seen = 0, epoch = 0; seen < budget; epoch += 1) {
+  const maxExamples = Math.min(budget - seen, train.labels.length);
+  const onProgress = ({ step }: { step: number }) => {
+    if (step % REPORT_STEPS === 0) report({ seen: seen + step * hyperparameters.batchSize, of: budget });
+  };
+  await trainModel(model, data, { ...hyperparameters, maxExamples }, { seed: SEED + epoch, onProgress });
+  seen += maxExamples;
 }
-const { accuracy } = await scoreModel(model, toExamples(test));
-process.send?.({ accuracy });
+const { accuracy } = await scoreModel(model, toExamples(loadTestSplit()));
+report({ accuracy });
 process.disconnect?.();

@@ -1,12 +1,16 @@
 import { type ChildProcess, fork } from 'node:child_process';
-import { once } from 'node:events';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { DeviceReport } from './device.ts';
+import type { DeviceOrder, DeviceReport } from './device.ts';
+import { type KeptProcess, keepRunning } from './keep-running.ts';
 
 const DEVICE = fileURLToPath(new URL('./device.ts', import.meta.url));
+/** A device has little garbage that lives; without the bound ten of them hold half a gigabyte of it. */
+const NODE_OPTIONS = ['--max-semi-space-size=2'];
 
 export interface DemoDevices {
+  /** Makes them `order.devices` and sends them to work. */
+  begin(order: DeviceOrder): void;
   /** Bytes of tensors that the devices have moved so far, as they counted them. */
   traffic(): { bytesUp: number; bytesDown: number };
   /** Rejects as soon as a device gives up. */
@@ -14,56 +18,65 @@ export interface DemoDevices {
   stop(): Promise<void>;
 }
 
-/** Starts the device processes. They end with this one. */
+/**
+ * Starts the device processes: they load their code and wait for `begin`. They end with this process. One that ends by
+ * itself is started again where it was.
+ */
 export function startDevices(options: {
   devices: number;
   dataDir: string;
-  url: string;
-  enrollmentToken: string;
+  compileCache: string;
+  note: (text: string) => void;
 }): DemoDevices {
   const traffic = { bytesUp: 0, bytesDown: 0 };
   const { promise: failure, reject } = Promise.withResolvers<never>();
   failure.catch(() => undefined);
-  const children = Array.from({ length: options.devices }, (_, index) => {
-    const child = forkDevice(index, options);
-    child.on('message', (report: DeviceReport) => {
-      if ('bytesDown' in report) traffic.bytesDown += report.bytesDown;
-      else if ('bytesUp' in report) traffic.bytesUp += report.bytesUp;
-      else reject(new Error(`device ${index + 1}: ${report.failed}`));
+  let order: DeviceOrder | undefined;
+  const kept: KeptProcess[] = [];
+
+  const hear = (index: number, report: DeviceReport): void => {
+    if ('bytesDown' in report) traffic.bytesDown += report.bytesDown;
+    else if ('bytesUp' in report) traffic.bytesUp += report.bytesUp;
+    else reject(new Error(`device ${index + 1}: ${report.failed}`));
+    if ('bytesUp' in report) kept[index]?.succeeded();
+    if ('failed' in report) void kept[index]?.stop();
+  };
+  const start = (index: number): ChildProcess => {
+    const child = fork(DEVICE, [String(index), join(options.dataDir, 'devices', String(index + 1))], {
+      detached: true,
+      execArgv: NODE_OPTIONS,
+      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+      env: { ...process.env, NODE_COMPILE_CACHE: options.compileCache },
     });
-    child.on('exit', (code) => {
-      if (code) reject(new Error(`device ${index + 1} ended with code ${code}`));
-    });
+    child.on('message', (report: DeviceReport) => hear(index, report));
+    if (order) instruct(child, order);
     return child;
-  });
+  };
+  const add = (): void => {
+    const index = kept.length;
+    const again = () => start(index);
+    const device = keepRunning({ name: `device ${index + 1}`, child: again(), again, note: options.note });
+    device.failure.catch(reject);
+    kept.push(device);
+  };
+  const stop = async (devices: KeptProcess[]) => {
+    await Promise.all(devices.map((device) => device.stop()));
+  };
+  while (kept.length < options.devices) add();
   return {
+    begin(given) {
+      order = given;
+      void stop(kept.splice(given.devices));
+      for (const device of kept) instruct(device.current(), given);
+      while (kept.length < given.devices) add();
+    },
     traffic: () => ({ ...traffic }),
     failure,
-    stop: async () => {
-      await Promise.all(children.map(stopDevice));
-    },
+    stop: () => stop(kept),
   };
 }
 
-function forkDevice(
-  index: number,
-  { devices, dataDir, url, enrollmentToken }: Parameters<typeof startDevices>[0],
-): ChildProcess {
-  return fork(DEVICE, [String(index), String(devices)], {
-    detached: true,
-    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-    env: {
-      ...process.env,
-      DEMO_URL: url,
-      DEMO_TOKEN: enrollmentToken,
-      DEMO_STATE: join(dataDir, 'devices', String(index + 1)),
-    },
-  });
-}
-
-async function stopDevice(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const exited = once(child, 'exit');
-  child.kill('SIGTERM');
-  await exited;
+/** One that has just ended does not hear it, but the one that takes its place will. */
+function instruct(child: ChildProcess, order: DeviceOrder): void {
+  child.send(order, () => undefined);
 }

@@ -1,5 +1,7 @@
 import { Command, InvalidArgumentError } from 'commander';
 
+export const DEFAULT_DATA_DIR = '.data/demo';
+
 export interface DemoOptions {
   devices: number;
   rounds: number;
@@ -23,7 +25,7 @@ export function readOptions(argv: readonly string[]): DemoOptions {
     )
     .option('--devices <count>', 'device processes', integer(1, 64), 10)
     .option('--rounds <count>', 'rounds to train', integer(1, 1000), 8)
-    .option('--data-dir <folder>', 'where the server and the devices keep their state', '.data/demo')
+    .option('--data-dir <folder>', 'where the server and the devices keep their state', DEFAULT_DATA_DIR)
     .option('--port <port>', 'port of the server; 0 takes a free one', integer(0, 65_535), 0)
     .option('--json', 'print one JSON object as the last line', false)
     .addHelpText('after', EXAMPLES)

@@ -1,3 +1,6 @@
+import { join } from 'node:path';
+import { DEFAULT_DATA_DIR } from './options.ts';
+
 /** What the demo prints as its result with `--json`. */
 export interface DemoResult {
   devices: number;
@@ -11,33 +14,38 @@ export interface DemoResult {
   bytesDown: number;
 }
 
+/** `dataDir` as it was given: what is printed can be pasted into the same terminal. */
 export function describeResult(
   result: DemoResult,
-  where: { url: string; dataDir: string; resumed: boolean },
+  { model, dataDir, resumed }: { model: string; dataDir: string; resumed: boolean },
 ): string {
+  const since = resumed ? ' (since resumed)' : '';
   const rows: [string, string][] = [
     ['Devices', String(result.devices)],
     ['Rounds', String(result.rounds)],
     ['Accuracy', `${percent(result.accuracy)} on the 10,000 test images`],
     ['Central training', `${percent(result.centralAccuracy)} with the same data and budget in one place`],
-    ['Time', `${result.seconds.toFixed(1)} s${where.resumed ? ' (since it was resumed)' : ''}`],
-    ['Sent by devices', megabytes(result.bytesUp)],
-    ['Sent to devices', megabytes(result.bytesDown)],
+    ['Time', `${result.seconds.toFixed(1)} s${since}`],
+    ['Sent by devices', megabytes(result.bytesUp) + since],
+    ['Sent to devices', megabytes(result.bytesDown) + since],
   ];
   const table = rows.map(([name, value]) => `  ${name.padEnd(18)}${value}`);
+  const option = dataDir === DEFAULT_DATA_DIR ? '' : ` --data-dir ${dataDir}`;
   return `
 ${table.join('\n')}
 
 Look around
-  npm start -- --data-dir ${where.dataDir}
-                    serves this federation again: its models, runs, rounds, events and audit log
-  http://127.0.0.1:8080/docs
-                    is then the API's documentation; the operator key lies in ${where.dataDir}/operator.key
-  npm run demo      trains another model in the same federation
+  npm start -- --data-dir ${dataDir}
+  open http://127.0.0.1:8080/docs
+  curl -H "Authorization: Bearer $(cat ${join(dataDir, 'operator.key')})" \\
+    http://127.0.0.1:8080/v1/models/${model}/versions
+
+Train another model in the same federation
+  npm run demo${option && ` --${option}`}
 `;
 }
 
-function percent(share: number): string {
+export function percent(share: number): string {
   return `${(share * 100).toFixed(2)} %`;
 }
 

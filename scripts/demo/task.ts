@@ -1,6 +1,6 @@
 import type { Architecture } from '../../api/domain/manifest.ts';
 import type { Examples, Hyperparameters } from '../../api/domain/ml.ts';
-import { loadMnist, MNIST_PIXELS, type MnistSplit } from '../mnist.ts';
+import { loadTrainImages, loadTrainLabels, MNIST_PIXELS, type MnistSplit } from '../mnist.ts';
 import { partitionDirichlet } from '../partition.ts';
 
 /** What the demo trains, on what, and how: shared by the devices, the central comparison and the server's score. */
@@ -10,6 +10,9 @@ export const SEED = 7;
 const DIRICHLET_ALPHA = 0.5;
 /** Examples that a device trains on in a round. */
 export const EXAMPLES_A_ROUND = 4800;
+
+/** A server on the same machine that was killed is back within seconds. */
+export const BACKOFF = { baseMs: 250, capMs: 2_000 };
 
 export const hyperparameters = {
   epochs: 1,
@@ -40,23 +43,13 @@ function dense(config: Record<string, unknown>) {
   return { class_name: 'Dense', config: { trainable: true, ...config } };
 }
 
-/** The shards of the training images, the same for the same number of devices. */
-export function loadShards(devices: number): { train: MnistSplit; shards: Uint32Array[] } {
-  const { train } = loadMnist();
-  const shards = partitionDirichlet({ labels: train.labels, devices, alpha: DIRICHLET_ALPHA, seed: SEED });
-  return { train, shards };
+/** The training examples of one of so many devices: always the same, and no example is given to two. */
+export function loadShard(device: number, devices: number): Examples {
+  const labels = loadTrainLabels();
+  const rows = partitionDirichlet({ labels, devices, alpha: DIRICHLET_ALPHA, seed: SEED })[device]!;
+  return toExamples({ images: loadTrainImages(rows), labels: Uint8Array.from(rows, (row) => labels[row]!) });
 }
 
-/** The images of a split as examples; with `rows`, these alone. */
-export function toExamples(split: MnistSplit, rows?: Uint32Array): Examples {
-  if (!rows) return { x: images(split.images, split.labels.length), y: split.labels };
-  const values = new Uint8Array(rows.length * MNIST_PIXELS);
-  rows.forEach((row, i) => {
-    values.set(split.images.subarray(row * MNIST_PIXELS, (row + 1) * MNIST_PIXELS), i * MNIST_PIXELS);
-  });
-  return { x: images(values, rows.length), y: Uint8Array.from(rows, (row) => split.labels[row]!) };
-}
-
-function images(values: Uint8Array, count: number): Examples['x'] {
-  return { shape: [count, MNIST_PIXELS], dtype: 'U8', values };
+export function toExamples({ images, labels }: MnistSplit): Examples {
+  return { x: { shape: [labels.length, MNIST_PIXELS], dtype: 'U8', values: images }, y: labels };
 }
