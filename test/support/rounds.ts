@@ -120,6 +120,7 @@ export async function seedDevices(
 ): Promise<DevicePrincipal[]> {
   const now = deps.clock.now();
   const ids = Array.from({ length: count }, () => newId(now));
+  if (count === 0) return [];
   await deps.db.pool.insert(devices).values(
     ids.map((id) => ({
       id,
