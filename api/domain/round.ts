@@ -33,7 +33,6 @@ export type FailureReason =
   /** The model has got another version meanwhile, not from this run. */
   | 'head_moved';
 
-export const openRoundStates: readonly RoundState[] = ['pending', 'collecting', 'aggregating'];
 
 export interface PlaceFacts {
   assignment: AssignmentState;

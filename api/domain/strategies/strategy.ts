@@ -7,13 +7,6 @@ export interface Range {
   length: number;
 }
 
-export interface RoundFacts {
-  number: number;
-  seed: number;
-  /** Active devices that the run could have invited. */
-  population: number;
-}
-
 /** What a strategy knows of one update beside its values. */
 export interface UpdateFacts {
   numExamples: number;

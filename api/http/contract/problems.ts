@@ -9,7 +9,7 @@ import type { AppEnv } from '../context.ts';
 const RETRY_AFTER_SECONDS = 2;
 
 /** A problem document (RFC 9457) with our extension members. */
-export const Problem = z
+const Problem = z
   .looseObject({
     type: z.string().openapi({ example: '/docs/problems#late' }),
     title: z.string(),

@@ -42,7 +42,7 @@ export const uploadStateHeaders = z.object({
   'Upload-Limit': z.string().openapi({ example: 'max-size=2000000000, max-age=86400' }),
 });
 
-export const upload = z
+const upload = z
   .object({
     id: z.uuid(),
     url: z.string().openapi({

@@ -22,7 +22,7 @@ export const sha256 = z
     example: '3f0a377ba0a4a460ecb616f6507ce0d8cfa3e704025d4fda3ed0c5ca05468728',
   });
 
-export const fileBytes = z.int().min(1).max(Number.MAX_SAFE_INTEGER);
+const fileBytes = z.int().min(1).max(Number.MAX_SAFE_INTEGER);
 
 /** A raw safetensors body. */
 export const tensorBody = {
@@ -38,7 +38,7 @@ export const declaredHeaders = z.object({
   }),
 });
 
-export const Download = z
+const Download = z
   .object({
     role: z.literal('weights'),
     url: z.string().max(300).openapi({

@@ -18,7 +18,7 @@ const AUDIT_LOCK = 4_021_990_003;
 const BATCH = 1000;
 
 /** What the first entry of the audit chain follows. */
-export const chainStart = '0'.repeat(64);
+const chainStart = '0'.repeat(64);
 
 export type AuditRow = typeof auditEntries.$inferSelect;
 
