@@ -7,7 +7,7 @@ import { type Reply, type ScriptedServer, type Seen, startScriptedServer } from 
 import { createUploads } from './scripted-uploads.ts';
 
 export const TOKEN = 'fedenr_scripted';
-export const SHAPES = { kernel: [4, 3], bias: [3] };
+const SHAPES = { kernel: [4, 3], bias: [3] };
 
 interface RegisteredDevice {
   id: string;
@@ -231,7 +231,7 @@ export function problem(status: number, code: string, details: object = {}): Rep
   return { status, body: { type: 'about:blank', title: code, status, code, requestId: 'r-1', ...details } };
 }
 
-export function sha256(bytes: Buffer): string {
+function sha256(bytes: Buffer): string {
   return createHash('sha256').update(bytes).digest('hex');
 }
 
