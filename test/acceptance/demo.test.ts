@@ -12,7 +12,7 @@ import { startProgram } from '../support/acceptance/programs.ts';
 import { waitFor } from '../support/acceptance/waiting.ts';
 
 const WEIGHT_BYTES = 101_770 * 4;
-const ROUNDS = 12;
+const ROUNDS = 8;
 /** Long enough to be interrupted several times. */
 const LONG = ['--devices', '3', '--rounds', String(ROUNDS)];
 
