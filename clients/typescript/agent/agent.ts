@@ -37,11 +37,12 @@ async function run(settings: AgentSettings): Promise<void> {
     const work: Work = { session, settings, models: new Map() };
     await connect(work);
     for (const assignment of await listKeptUpdates(session)) {
-      await outlast(work, () => settleUpdate(work, assignment));
+      await outlast(work, 0, () => settleUpdate(work, assignment));
     }
     const reportProperties = createPropertyReports(session, settings.properties);
+    let setbacks = 0;
     while (true) {
-      await outlast(work, async () => {
+      setbacks = await outlast(work, setbacks, async () => {
         await reportProperties();
         const assignment = await poll(work);
         if (assignment) await carryOut(work, assignment);
@@ -106,22 +107,22 @@ async function poll({ session, settings }: Work): Promise<Assignment | undefined
   return undefined;
 }
 
-/** As after the third failure in a row: nothing is known about how long this one lasts. */
-const SETBACK = 3;
-
 /**
  * Does a piece of work and outlasts its failure, unless that is final: after a pause the next one may go better.
+ * Returns how many have failed in a row.
  */
-async function outlast(work: Work, piece: () => Promise<void>): Promise<void> {
+async function outlast(work: Work, setbacks: number, piece: () => Promise<void>): Promise<number> {
   const { session, settings } = work;
   try {
     await piece();
+    return 0;
   } catch (error) {
     session.signal.throwIfAborted();
     if (isFinal(error)) throw error;
     settings.log.warn({ err: error }, 'something went wrong');
-    if (hasCode(error, 'invalid_client')) return rejoin(work, error);
-    await settings.timing.sleep(delayBefore(SETBACK, error, settings), session.signal);
+    if (hasCode(error, 'invalid_client')) await rejoin(work, error);
+    else await settings.timing.sleep(delayBefore(setbacks, error, settings), session.signal);
+    return setbacks + 1;
   }
 }
 

@@ -35,7 +35,7 @@ async function train(work: Work, assignment: Assignment): Promise<void> {
   if (file === 'expired') return reportSettled(work, assignment.id, 'expired');
   const kept = await keepUpdate(session, assignment.id, file);
   settings.onProgress({ type: 'trained', assignment, ...kept });
-  await settleUpdate(work, assignment.id);
+  await settleUpdate(work, assignment.id, kept.digest);
 }
 
 async function makeUpdate(
@@ -59,8 +59,8 @@ async function makeUpdate(
 }
 
 /** Sends the kept update, and tells what became of it. */
-export async function settleUpdate(work: Work, assignment: string): Promise<void> {
-  const answer = await sendUpdate(work.session, assignment, work.settings);
+export async function settleUpdate(work: Work, assignment: string, digest?: string): Promise<void> {
+  const answer = await sendUpdate(work.session, assignment, work.settings, digest);
   const reason = 'reason' in answer ? answer.reason : undefined;
   reportSettled(work, assignment, answer.outcome, reason);
   // It stays open at the server, and the same training would end in the same file.

@@ -1,6 +1,7 @@
 import type { Session } from '../device/session.ts';
 import { appendToUpload, beginUpdateUpload, inspectUpload } from '../generated/sdk.gen.ts';
 import type { UpdateReceipt } from '../generated/types.gen.ts';
+import { transferMs } from '../http/calls.ts';
 import { digestField } from '../http/digests.ts';
 import { hasCode } from '../http/problem-error.ts';
 import type { KeptUpdate } from './updates.ts';
@@ -89,10 +90,10 @@ async function append(
     'Upload-Offset': String(offset),
   };
   const body = file.slice(offset, end);
-  const patch = () =>
-    appendToUpload({ client: session.api, path: { upload: id }, body, headers, signal: session.signal });
+  const patch = (signal: AbortSignal) =>
+    appendToUpload({ client: session.api, path: { upload: id }, body, headers, signal });
   try {
-    const { data, response } = await session.call(patch);
+    const { data, response } = await session.call(patch, { timeoutMs: transferMs(body.size) });
     return response.status === 204 ? { id, offset: end } : (data as UpdateReceipt);
   } catch (error) {
     if (!hasCode(error, 'upload_offset')) throw error;

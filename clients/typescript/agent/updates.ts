@@ -1,5 +1,6 @@
 import type { Session } from '../device/session.ts';
 import { putUpdate } from '../generated/sdk.gen.ts';
+import { transferMs } from '../http/calls.ts';
 import { digestField, sha256 } from '../http/digests.ts';
 import { hasCode } from '../http/problem-error.ts';
 import { forgetUpload, sendInParts } from './resumable-uploads.ts';
@@ -44,16 +45,18 @@ export async function listKeptUpdates({ store }: Session): Promise<string[]> {
 /**
  * Sends the kept update of an assignment until the server has decided about it, and then forgets it. The bytes are the
  * same at every attempt, so the answer to one whose acknowledgement was lost is `duplicate`. Throws what is no decision.
+ * `knownDigest` saves reading the file once more.
  */
 export async function sendUpdate(
   session: Session,
   assignment: string,
   settings: UploadSettings,
+  knownDigest?: string,
 ): Promise<UpdateAnswer> {
   const name = PREFIX + assignment;
   const file = await session.store.open(name);
   if (!file) throw new Error(`there is no update for assignment ${assignment}`);
-  const digest = await sha256(new Uint8Array(await file.arrayBuffer()));
+  const digest = knownDigest ?? (await sha256(new Uint8Array(await file.arrayBuffer())));
   const update = { assignment, file, digest };
   try {
     const receipt =
@@ -86,8 +89,7 @@ export interface KeptUpdate {
 
 async function sendWhole(session: Session, { assignment, file, digest }: KeptUpdate) {
   const headers = { 'Content-Digest': digestField(digest) };
-  // The agent's own signal: a large body on a thin line takes longer than a call may.
-  const put = () =>
-    putUpdate({ client: session.api, path: { assignment }, body: file, headers, signal: session.signal });
-  return (await session.insist(put)).data;
+  const put = (signal: AbortSignal) =>
+    putUpdate({ client: session.api, path: { assignment }, body: file, headers, signal });
+  return (await session.insist(put, { timeoutMs: transferMs(file.size) })).data;
 }

@@ -1,5 +1,6 @@
 import type { Session } from '../device/session.ts';
 import type { Assignment } from '../generated/types.gen.ts';
+import { transferMs } from '../http/calls.ts';
 import { sha256 } from '../http/digests.ts';
 import { ConnectionError } from '../http/problem-error.ts';
 
@@ -69,10 +70,9 @@ async function readKept({ store }: Session, name: string, file: Uint8Array<Array
   return 0;
 }
 
-function request(session: Session, { url, digest }: Download, kept: number, signal: AbortSignal) {
+function request(session: Session, { url, digest, bytes }: Download, kept: number, signal: AbortSignal) {
   const headers = kept > 0 ? { Range: `bytes=${kept}-`, 'If-Range': `"${digest}"` } : {};
-  // No time limit: a large file on a thin line takes long. The assignment's deadline bounds it.
-  const get = () =>
+  const get = (signal: AbortSignal) =>
     session.api.get<{ 200: ReadableStream<Uint8Array> }>({
       url,
       headers,
@@ -80,7 +80,7 @@ function request(session: Session, { url, digest }: Download, kept: number, sign
       parseAs: 'stream',
       security: [{ scheme: 'bearer', type: 'http' }],
     });
-  return session.call(get, { signal });
+  return session.call(get, { signal, timeoutMs: transferMs(bytes) });
 }
 
 /** Reads a body into the file from `start` on, keeps what came even if it breaks off, and says where it ended. */

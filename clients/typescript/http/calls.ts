@@ -47,7 +47,12 @@ export async function settle<T>(call: Promise<Outcome<T>>, signal: AbortSignal):
     : new ConnectionError(error);
 }
 
-/** Bounds a control call: aborted by the caller's signal or after `ms`. */
+/** How long a body may take: a minute, and what a line of a kilobyte a second needs. */
+export function transferMs(bytes: number): number {
+  return 60_000 + bytes;
+}
+
+/** Bounds a call: aborted by the caller's signal or after `ms`. */
 export function within(ms: number, signal: AbortSignal): AbortSignal {
   return AbortSignal.any([signal, AbortSignal.timeout(ms)]);
 }

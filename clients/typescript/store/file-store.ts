@@ -4,21 +4,26 @@ import { join } from 'node:path';
 import type { AgentStore } from './agent-store.ts';
 
 const TEMPORARY = '.tmp';
+const NAME = /^[a-z0-9][a-z0-9.-]{0,127}$/;
 
 /** A store in a folder of its own that only its owner can read. One agent at a time uses it. */
 export async function createFileStore(folder: string): Promise<AgentStore> {
   await mkdir(folder, { recursive: true, mode: 0o700 });
-  const at = (name: string): string => join(folder, name);
+  const at = (name: string): string => {
+    // Names hold identifiers that a server chose: none may lead out of the folder.
+    if (!NAME.test(name)) throw new Error(`${JSON.stringify(name)} is no name in a store`);
+    return join(folder, name);
+  };
   const list = async () => (await readdir(folder)).filter((name) => !name.endsWith(TEMPORARY));
   return {
     list,
     // Node's typings allow a shared buffer, which readFile never makes.
-    read: (name) => unlessMissing(() => readFile(at(name)) as Promise<Uint8Array<ArrayBuffer>>),
+    read: (name) => unlessMissing(async () => readFile(at(name)) as Promise<Uint8Array<ArrayBuffer>>),
     // openAsBlob does not tell a missing file from others.
     open: (name) => unlessMissing(async () => (await stat(at(name))) && openAsBlob(at(name))),
-    write: (name, bytes) => replaceFile(folder, at(name), bytes),
-    append: (name, bytes) => appendFile(at(name), bytes, { mode: 0o600 }),
-    remove: (name) => rm(at(name), { force: true }),
+    write: async (name, bytes) => replaceFile(folder, at(name), bytes),
+    append: async (name, bytes) => appendFile(at(name), bytes, { mode: 0o600 }),
+    remove: async (name) => rm(at(name), { force: true }),
   };
 }
 

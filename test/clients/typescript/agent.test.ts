@@ -214,6 +214,15 @@ test('waits for approval, and ends when it is revoked', async () => {
   });
 });
 
+test('goes on after answers that make no sense, with growing pauses', async () => {
+  for (let i = 0; i < 4; i++) federation.fault('GET', /assignment$/, () => problem(403, 'forbidden'));
+  const { id } = federation.assign();
+  const agent = start({ backoff: { baseMs: 100, capMs: 10_000 } });
+  await agent.event('settled');
+  expect(federation.updates.has(id)).toBe(true);
+  expect(agent.sleeps).toEqual([50, 100, 200, 400]);
+});
+
 test('a wrong enrolment token ends the agent with the reason', async () => {
   const agent = start({ enrollmentToken: 'fedenr_wrong' });
   await expect(agent.ended).rejects.toMatchObject({ code: 'enrollment_token_invalid', requestId: 'r-1' });

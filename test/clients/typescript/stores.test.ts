@@ -66,6 +66,15 @@ test('files are for their owner alone, whatever the folder above allows', async 
   expect(modes).toEqual([0o700, 0o600, 0o600]);
 });
 
+test.each(['../out', 'update-../../out', 'a/b', '.hidden', '', 'a\0b'])('%j is no name', async (name) => {
+  const store = await createFileStore(join(folder, 'own'));
+  await expect(store.write(name, bytes(1))).rejects.toThrow('no name');
+  await expect(store.append(name, bytes(1))).rejects.toThrow('no name');
+  await expect(store.read(name)).rejects.toThrow('no name');
+  await expect(store.remove(name)).rejects.toThrow('no name');
+  expect(await readdir(folder, { recursive: true })).toEqual(['own']);
+});
+
 test('what a crash left half written is neither listed nor in the way', async () => {
   const store = await createFileStore(folder);
   await writeFile(join(folder, 'key.tmp'), 'half');
