@@ -35,6 +35,16 @@ describe('an answer that is lost', () => {
     expect(federation.devices).toHaveLength(1);
   });
 
+  test('of a registration, and the process dies: still one device', async () => {
+    const store = createMemoryStore();
+    federation.fault('POST', /devices$/, 'drop answer');
+    const first = start({ store });
+    await first.event('retrying');
+    await first.stop();
+    const { device } = await start({ store }).event('ready');
+    expect(federation.devices.map(({ id }) => id)).toEqual([device]);
+  });
+
   test('of a token: the next request has an assertion of its own', async () => {
     federation.fault('POST', /token$/, 'drop answer');
     await start().event('ready');
@@ -141,9 +151,13 @@ describe('downloads', () => {
     federation.assign();
     federation.fault('GET', /weights$/, { cutAnswerAfter: 100 });
     federation.fault('GET', /weights$/, () => ({ status: 200, body: file }));
-    const trainer = addOne();
-    await start({ trainer }).event('settled');
+    const [trainer, store] = [addOne(), createMemoryStore()];
+    const first = start({ trainer, store });
+    await first.event('settled');
     expect(trainer.tasks[0]!.weights.get('bias')!.values).toEqual(new Float32Array(3).fill(3));
+    await first.stop();
+    federation.assign();
+    expect((await start({ store }).event('downloaded')).cached).toBe(true);
   });
 
   test('bytes that do not have their digest are fetched again, not used', async () => {

@@ -17,6 +17,11 @@ export function createUploads(accept: (assignment: string, file: Buffer) => Repl
     if (!upload) return { status: 404 };
     const at = () => ({ 'upload-offset': String(upload.data.length) });
     if (method === 'HEAD') return { status: 204, headers: at() };
+    if (upload.data.length === upload.length) {
+      return body.length === 0 && headers['upload-complete'] === '?1'
+        ? accept(upload.assignment, upload.data)
+        : { status: 409, body: { code: 'upload_complete' } };
+    }
     if (Number(headers['upload-offset']) !== upload.data.length) {
       const details = { code: 'upload_offset', 'expected-offset': upload.data.length };
       return { status: 409, headers: at(), body: details };
