@@ -53,6 +53,16 @@ describe('the embedded server, killed', { timeout: 120_000 }, () => {
     await checkInvariants(federation);
   });
 
+  it('while it sweeps, sweeps the same blobs again', async () => {
+    const { server } = service;
+    await server.stop();
+    // There is a sweep at every start, so it may not come to be ready.
+    await server.start({ FEDEDGE_FAILPOINT: 'sweep.before_forget' }).catch(() => undefined);
+    expect(await server.ended()).toBe('SIGKILL');
+    await server.start();
+    await checkInvariants(federation);
+  });
+
   it('leaves its database running, which the next start adopts', async () => {
     const { server, dataDir } = service;
     const before = await postmasterPid(dataDir);

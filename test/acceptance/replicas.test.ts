@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Device, Receipt } from '../support/acceptance/devices.ts';
 import { createFederation, type Federation, keepReceipt } from '../support/acceptance/federations.ts';
@@ -43,6 +44,23 @@ describe('two API replicas and two workers on one PostgreSQL', { timeout: 120_00
     const lists = rounds.map(({ id }) => federation.operator.list<Update>(`/v1/rounds/${id}/updates`));
     const senders = new Set((await Promise.all(lists)).flat().map(({ device }) => device));
     for (const side of [here, there]) expect(side.some(({ id }) => senders.has(id))).toBe(true);
+    await checkInvariants(federation);
+  });
+
+  it('go on while a worker is frozen, whose late writes change nothing', async () => {
+    await federation.createModel('frozen');
+    const work = federation.work();
+    const run = await federation.startRun('frozen', { rounds: 12, quorum: 4, capacity: 6 });
+    const roundsDone = async () => (await federation.run(run.id)).completedRounds;
+    for (const worker of [...service.workers, ...service.workers]) {
+      const before = await roundsDone();
+      worker.freeze();
+      // Beyond its lease, or until the other has taken over. It may hold locks that only its waking frees.
+      for (let looks = 0; looks < 60 && (await roundsDone()) < before + 2; looks += 1) await sleep(25);
+      worker.thaw();
+    }
+    expect(await federation.finish(run.id)).toMatchObject({ state: 'completed', completedRounds: 12 });
+    await work.stop();
     await checkInvariants(federation);
   });
 

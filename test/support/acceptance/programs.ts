@@ -29,6 +29,9 @@ export interface Program {
   kill9(): Promise<void>;
   /** Asks it to end in order. */
   stop(): Promise<void>;
+  /** Stops its threads where they are, until `thaw`. */
+  freeze(): void;
+  thaw(): void;
 }
 
 /** Starts `node ARGS` with this environment and hardly anything of ours. */
@@ -67,6 +70,8 @@ export function startProgram(args: readonly string[], env: Record<string, string
       await send('SIGTERM');
       clearTimeout(late);
     },
+    freeze: () => void child.kill('SIGSTOP'),
+    thaw: () => void child.kill('SIGCONT'),
   };
 }
 

@@ -18,6 +18,9 @@ export interface Member {
   /** As `kill -9`. */
   kill9(): Promise<void>;
   stop(): Promise<void>;
+  /** Stops it in the middle of whatever it does, until `thaw`: to others it is as good as dead. */
+  freeze(): void;
+  thaw(): void;
   /** Resolves when the process of the last start has ended, with the signal that ended it. */
   ended(): Promise<NodeJS.Signals | null>;
   isRunning(): boolean;
@@ -151,6 +154,8 @@ function createMember(role: Member['role'], common: Environment, programs: Progr
       forget();
       await program?.stop();
     },
+    freeze: () => program?.freeze(),
+    thaw: () => program?.thaw(),
     ended: async () => (await program!.ended).signal,
     isRunning: () => url !== '',
   };
@@ -158,6 +163,11 @@ function createMember(role: Member['role'], common: Environment, programs: Progr
 
 async function readyUrl(program: Program): Promise<string> {
   const { url } = JSON.parse(await program.firstLine()) as { url: string };
-  await waitUntil('the server is ready', async () => (await fetch(`${url}/readyz`)).ok);
+  let over = false;
+  void program.ended.then(() => {
+    over = true;
+  });
+  await waitUntil('the server is ready', async () => over || (await fetch(`${url}/readyz`)).ok);
+  if (over) throw new Error('the server ended before it was ready');
   return url;
 }
