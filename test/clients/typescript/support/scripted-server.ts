@@ -19,7 +19,9 @@ export interface Reply {
 }
 
 /** What goes wrong with one request. A function's reply takes the place of the handler's. */
+/** `pass` is for the requests before the one that is meant. */
 export type Fault =
+  | 'pass'
   | 'drop request'
   | 'drop answer'
   | { cutAnswerAfter: number }
