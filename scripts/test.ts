@@ -27,8 +27,10 @@ async function run(stage: Stage): Promise<void> {
   report(stage, 'started');
   const { ok, seconds, output } = await runStage(stage, { FEDEDGE_TEST_COUNTS: countsFile });
   if (!ok && output) process.stdout.write(output);
-  report(stage, `${ok ? 'passed' : 'FAILED'}  ${seconds.toFixed(1)} s`);
-  if (stage.name === 'vitest') addTests(ok);
+  const isSkipped = !ok && stage.optional;
+  report(stage, `${ok ? 'passed' : isSkipped ? 'skipped' : 'FAILED'}  ${seconds.toFixed(1)} s`);
+  if (stage.counts) addTests(ok);
+  else if (isSkipped) total.skipped.push(`${stage.name} (${output.trimEnd().split('\n').at(-1)})`);
   else total[ok ? 'passed' : 'failed'] += 1;
 }
 
@@ -49,6 +51,8 @@ function readCounts(): Counts {
     return JSON.parse(readFileSync(countsFile, 'utf8')) as Counts;
   } catch {
     return { passed: 0, failed: 1, skipped: [] };
+  } finally {
+    rmSync(countsFile, { force: true });
   }
 }
 

@@ -10,6 +10,10 @@ export interface Stage {
   command: readonly [string, ...string[]];
   /** Shown while it runs, not only when it fails. */
   live?: true;
+  /** It counts its tests itself (count-reporter.ts). */
+  counts?: true;
+  /** What a machine need not have: a failure is reported as skipped, with the last line that it said. */
+  optional?: true;
 }
 
 const check = (script: string): Stage['command'] => ['node', `scripts/${script}.ts`, '--check'];
@@ -34,6 +38,10 @@ export function planStages(vitestArgs: readonly string[]): Stage[][] {
       { name: 'migrations', command: check('migrations') },
       { name: 'contract', command: ['redocly', 'lint', ...contract, '--config', 'openapi/redocly.yaml'] },
     ],
-    [{ name: 'vitest', command: ['vitest', ...vitest], live: true }],
+    [
+      { name: 'native', command: ['node', 'scripts/native.ts'], optional: true },
+      { name: 'vitest', command: ['vitest', ...vitest], live: true, counts: true },
+      { name: 'external', command: ['node', 'scripts/test/external-postgres.ts'], live: true, counts: true },
+    ],
   ];
 }
