@@ -1,3 +1,4 @@
+import { exportJWK, generateKeyPair } from 'jose';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import {
   createMemoryStore,
@@ -79,6 +80,18 @@ test('one agent trains a model through two rounds', async () => {
   expect(trainer.tasks.map(({ weights }) => weights.get('bias')!.values[0])).toEqual([1, 2]);
   const [update] = await operator.listUpdates(first.id);
   expect(update).toMatchObject({ numExamples: 5, state: 'folded', metrics: { loss: 0.5 } });
+});
+
+test('a device whose platform has P-256 alone', async () => {
+  await createModel('p-256', 0);
+  const store = createMemoryStore();
+  const { privateKey } = await generateKeyPair('ES256', { extractable: true });
+  const identity = { algorithm: 'ES256', key: await exportJWK(privateKey) };
+  await store.write('identity.json', new TextEncoder().encode(JSON.stringify(identity)));
+  const agent = await start('p-256', { store });
+  const run = await createRun('p-256');
+  expect((await agent.event('settled')).outcome).toBe('accepted');
+  expect(await operator.waitForRun(run.id)).toMatchObject({ state: 'completed' });
 });
 
 test('an agent that dies before it sends sends the same bytes after its restart', async () => {
