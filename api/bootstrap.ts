@@ -6,6 +6,7 @@ import type { Deps } from './deps.ts';
 import { createFailpoints } from './failpoints.ts';
 import { createKernels } from './kernels/kernels.ts';
 import { ensureFederation } from './services/identity/federation.ts';
+import { createOidcIssuers } from './services/identity/oidc/operator-tokens.ts';
 import { loadTokenKeys } from './services/identity/token-keys.ts';
 import type { BlobStore } from './store/blobs/blob-store.ts';
 import { createFileBlobs } from './store/blobs/file-blobs.ts';
@@ -80,6 +81,7 @@ async function openOnce(surroundings: Surroundings): Promise<OpenDeps> {
       clock,
       keys,
       credentials: createCredentialCache(listener),
+      issuers: createOidcIssuers(config.oidcIssuers, log),
       log,
       createScanner: () => kernels.createScanner(),
       stopping,

@@ -1,4 +1,7 @@
 import { z } from 'zod';
+import { type OidcIssuerConfig, readOidcIssuers } from './oidc-config.ts';
+
+export type { OidcIssuerConfig } from './oidc-config.ts';
 
 /** A fault in the environment; `faults` names every one of them, so that they can be mended at once. */
 export class ConfigError extends Error {
@@ -31,6 +34,7 @@ const environment = z.object({
     .string()
     .regex(/^fedop_[A-Za-z0-9_-]{43}$/, 'has to be fedop_ and 43 base64url characters')
     .optional(),
+  FEDEDGE_OIDC_ISSUERS: z.string().min(1).max(100_000).optional(),
   FEDEDGE_MAX_UPDATE_BYTES: z.coerce.number().int().min(1024).default(2_000_000_000),
   FEDEDGE_LEASE_MS: milliseconds.default(10_000),
   FEDEDGE_CHECKPOINT_UPDATES: z.coerce.number().int().min(1).optional(),
@@ -54,6 +58,8 @@ export interface Config {
   tokenKeysFile: string | undefined;
   /** A first operator key given from outside. Unset: made on the first start. */
   operatorKey: string | undefined;
+  /** OpenID Connect issuers whose tokens operators may bring. */
+  oidcIssuers: readonly OidcIssuerConfig[];
   maxUpdateBytes: number;
   leaseMs: number;
   /** Checkpoint the accumulator after so many folded updates. Unset: by the bytes folded. */
@@ -83,11 +89,24 @@ export function loadConfig(env: Record<string, string | undefined>): Config {
   if (parsed.data?.FEDEDGE_WORKER === 'off' && !parsed.data.DATABASE_URL) {
     faults.push('FEDEDGE_WORKER: off needs DATABASE_URL (no other worker can reach the embedded database)');
   }
+  const oidcIssuers = readIssuers(set, faults);
   if (!parsed.success || faults.length > 0) throw new ConfigError(faults);
-  return Object.freeze(toConfig(parsed.data));
+  return Object.freeze({ ...toConfig(parsed.data), oidcIssuers });
 }
 
-function toConfig(env: z.infer<typeof environment>): Config {
+function readIssuers(set: Record<string, string | undefined>, faults: string[]): OidcIssuerConfig[] {
+  const name = 'FEDEDGE_OIDC_ISSUERS';
+  const text = set[name];
+  if (text === undefined) return [];
+  const issuers = readOidcIssuers(text, (message) => faults.push(`${name}: ${message}`));
+  const own = set.FEDEDGE_PUBLIC_URL?.replace(/\/+$/, '');
+  if (issuers.some(({ issuer }) => issuer.replace(/\/+$/, '') === own)) {
+    faults.push(`${name}: FEDEDGE_PUBLIC_URL itself cannot be an issuer of operators' tokens`);
+  }
+  return issuers;
+}
+
+function toConfig(env: z.infer<typeof environment>): Omit<Config, 'oidcIssuers'> {
   return {
     host: env.FEDEDGE_HOST,
     port: env.FEDEDGE_PORT,

@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import type { Config } from './config.ts';
 import type { Clock } from './domain/clock.ts';
 import type { Scanner } from './kernels/scanners.ts';
+import type { OidcIssuer } from './services/identity/oidc/operator-tokens.ts';
 import type { BlobStore } from './store/blobs/blob-store.ts';
 import type { Database } from './store/database.ts';
 import type { CredentialCache } from './store/identity/credential-cache.ts';
@@ -20,6 +21,8 @@ export interface Deps {
   keys: TokenKeys;
   /** What this process remembers of credentials: `createCredentialCache(listener)`. */
   credentials: CredentialCache;
+  /** Whose tokens operators may bring, by their `iss`: `createOidcIssuers(config.oidcIssuers, log)`. */
+  issuers: ReadonlyMap<string, OidcIssuer>;
   log: Logger;
   /** Looks at tensor values as they arrive (this thread's kernels). */
   createScanner(): Scanner;

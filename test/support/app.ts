@@ -87,6 +87,7 @@ export async function createTestApp(overrides: Partial<Deps> = {}): Promise<Test
       clock,
       keys: shared.keys ?? (await loadTokenKeys({ dataDir })),
       credentials: createCredentialCache(listener),
+      issuers: new Map(),
       log: pino({ level: 'silent' }),
       createScanner: () => kernels.createScanner(),
       stopping: stopping.signal,

@@ -9,7 +9,8 @@ export const systemPrincipal: Principal = {
   role: 'operator',
 };
 
-/** How the audit log names a caller. */
+/** How the audit log names a caller: `operator:KEY`, `device:ID`, or `oidc:ISSUER|SUBJECT`. */
 export function actorOf(principal: Principal): string {
+  if (principal.kind === 'operator' && principal.id.startsWith('oidc:')) return principal.id;
   return principal === systemPrincipal ? 'system' : `${principal.kind}:${principal.id}`;
 }

@@ -5,22 +5,24 @@ import { grantsRole, type Policy, type Principal } from '../../domain/role.ts';
 import { cached } from '../../store/identity/credential-cache.ts';
 import { findDeviceKey } from '../../store/identity/device-keys.ts';
 import { findOperatorKeyBySecret } from '../../store/identity/operator-keys.ts';
+import { readCompactJws } from './compact-jws.ts';
+import { authenticateByIssuer } from './oidc/operator-tokens.ts';
 import { hashSecret, operatorKeyPattern, secretPrefixes } from './secrets.ts';
 
 export const ACCESS_TOKEN_TYPE = 'at+jwt';
 export const ACCESS_TOKEN_SECONDS = 600;
 /** Between the clocks of two replicas; callers have to be as exact. */
 export const CLOCK_TOLERANCE_SECONDS = 5;
-export const MAX_TOKEN_CHARS = 4096;
 
-const BEARER = /^Bearer +([\w.~+/-]+=*)$/i;
+const BEARER = /^Bearer +([\w.-]+)$/i;
 
 /**
  * Reads `Authorization: Bearer ...` and holds it against an operation's policy. An operator key is looked up by its
- * hash; an access token (RFC 9068) needs our signature and a key of its device that is still valid. What was looked
- * up is remembered for 15 s, or until the `credentials` channel says that it changed.
- * Throws `unauthorized`, `token_expired`, `device_revoked`, or `forbidden` for valid credentials of the wrong kind or
- * role.
+ * hash; an access token (RFC 9068) needs our signature and a key of its device that is still valid; a token of a
+ * configured OpenID Connect issuer needs a signature by that issuer. What was looked up is remembered for 15 s, or until
+ * the `credentials` channel says that it changed.
+ * Throws `unauthorized`, `token_expired`, `device_revoked`, `unavailable` while an issuer's keys were never to be had, or
+ * `forbidden` for valid credentials of the wrong kind or role.
  */
 export async function authenticate(
   deps: Deps,
@@ -28,10 +30,10 @@ export async function authenticate(
   policy: Exclude<Policy, 'public'>,
 ): Promise<Principal> {
   const token = authorization?.match(BEARER)?.[1];
-  if (token === undefined || token.length > MAX_TOKEN_CHARS) throw new FedEdgeError('unauthorized');
+  if (token === undefined) throw new FedEdgeError('unauthorized');
   const principal = token.startsWith(secretPrefixes.operatorKey)
     ? await authenticateOperator(deps, token)
-    : await authenticateDevice(deps, token);
+    : await authenticateByToken(deps, token);
   if (!isAllowed(principal, policy)) throw new FedEdgeError('forbidden');
   return principal;
 }
@@ -51,6 +53,15 @@ async function authenticateOperator(deps: Deps, secret: string): Promise<Princip
   });
   if (!found) throw new FedEdgeError('unauthorized');
   return { kind: 'operator', id: found.owner, federationId: found.federationId, role: found.role };
+}
+
+/** Whose token it says that it is only chooses the keys that its signature is then held against. */
+async function authenticateByToken(deps: Deps, token: string): Promise<Principal> {
+  const unverified = readCompactJws(token);
+  if (!unverified) throw new FedEdgeError('unauthorized');
+  const { iss } = unverified.claims;
+  const issuer = iss === deps.publicUrl ? undefined : deps.issuers.get(iss as string);
+  return issuer ? authenticateByIssuer(issuer, token, deps.clock.now()) : authenticateDevice(deps, token);
 }
 
 async function authenticateDevice(deps: Deps, token: string): Promise<Principal> {

@@ -22,7 +22,7 @@ export function operatorKeyFile(dataDir: string): string {
 }
 
 /**
- * Makes the federation and sees to it that somebody can manage it. The configured operator key becomes valid unless
+ * Makes the federation, and those of configured issuers, and sees to it that somebody can manage it. The configured operator key becomes valid unless
  * it was revoked; without one, and if no valid operator key exists, one is made and written to `operatorKeyFile`,
  * readable by its owner alone. Any number of processes may call it, at every start. `createdKey` tells whether this
  * call made a key valid.
@@ -30,13 +30,14 @@ export function operatorKeyFile(dataDir: string): string {
 export async function ensureFederation(
   deps: Pick<Deps, 'config' | 'db' | 'clock'>,
 ): Promise<{ createdKey: boolean }> {
-  const { operatorKey, dataDir } = deps.config;
+  const { operatorKey, dataDir, oidcIssuers } = deps.config;
   if (operatorKey !== undefined && !operatorKeyPattern.test(operatorKey)) {
     throw new Error('FEDEDGE_OPERATOR_KEY has to be fedop_ and 43 base64url characters');
   }
   return deps.db.transaction(async (tx) => {
     const now = deps.clock.now();
-    await ensureFederationRow(tx, DEFAULT_FEDERATION, now);
+    const federations = new Set([DEFAULT_FEDERATION, ...oidcIssuers.map(({ federation }) => federation)]);
+    for (const id of [...federations].sort()) await ensureFederationRow(tx, id, now);
     await lockOperatorKeys(tx, DEFAULT_FEDERATION);
     if (operatorKey !== undefined) return { createdKey: await addKey(tx, operatorKey, now) };
     if ((await countOperators(tx, DEFAULT_FEDERATION)) > 0) return { createdKey: false };

@@ -2,11 +2,13 @@ import { createHash } from 'node:crypto';
 import { errors, type JWTPayload, jwtVerify } from 'jose';
 import type { Deps } from '../../deps.ts';
 import { FedEdgeError, type ProblemCode } from '../../domain/errors.ts';
-import { CLOCK_TOLERANCE_SECONDS, MAX_TOKEN_CHARS } from './authentication.ts';
+import { CLOCK_TOLERANCE_SECONDS } from './authentication.ts';
+import { readCompactJws } from './compact-jws.ts';
 import type { DevicePublicKey } from './device-keys.ts';
 
 export const PROOF_TYPE = 'fededge-proof+jwt';
 export const PROOF_MAX_AGE_SECONDS = 300;
+export const NO_JWS = 'it is no JWS of at most 4 KiB, in canonical base64url, with unique names and no crit';
 const JTI = /^[\x21-\x7e]{8,128}$/;
 
 interface Expected {
@@ -37,7 +39,7 @@ export async function verifySigned(
   expected: Expected,
 ): Promise<Signed> {
   const { refusal } = expected;
-  if (statement.length > MAX_TOKEN_CHARS) throw new FedEdgeError(refusal, { reason: 'too_long' });
+  if (!readCompactJws(statement)) throw new FedEdgeError(refusal, { reason: NO_JWS });
   try {
     const { payload } = await jwtVerify(statement, key, {
       algorithms,

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { decodeJwt, SignJWT } from 'jose';
+import { errors, SignJWT } from 'jose';
 import type { Deps } from '../../deps.ts';
 import { FedEdgeError } from '../../domain/errors.ts';
 import type { Queryable } from '../../store/database.ts';
@@ -13,15 +13,18 @@ import {
 import { lockDevice } from '../../store/identity/devices.ts';
 import { recordAudit } from '../../store/journal/audit.ts';
 import { channels, notify } from '../../store/journal/channels.ts';
-import { ACCESS_TOKEN_SECONDS, ACCESS_TOKEN_TYPE, MAX_TOKEN_CHARS } from './authentication.ts';
+import { ACCESS_TOKEN_SECONDS, ACCESS_TOKEN_TYPE } from './authentication.ts';
+import { readCompactJws } from './compact-jws.ts';
 import { readPublicKey } from './device-keys.ts';
-import { refuseUntimely, type Signed, verifySigned } from './proofs.ts';
+import { NO_JWS, refuseUntimely, type Signed, verifySigned } from './proofs.ts';
 
 const CLIENT_CREDENTIALS = 'client_credentials';
 const JWT_BEARER = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer';
 const MAX_ASSERTION_SECONDS = 600;
 /** A `jti` is remembered a little longer than its assertion is accepted. */
 const JTI_GRACE_MS = 60_000;
+/** What OAuth libraries say, if anything. A proof of ours is no assertion, though the same key signs both. */
+const ASSERTION_TYPES: ReadonlySet<unknown> = new Set([undefined, 'jwt', 'client-authentication+jwt']);
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 export interface TokenRequest {
@@ -69,22 +72,21 @@ export async function issueToken(deps: Deps, request: TokenRequest): Promise<Acc
 
 /** Who the assertion says it is by: it only chooses the keys that the signature is then held against. */
 function readIssuer({ clientAssertion, clientId }: TokenRequest): string {
-  if (clientAssertion.length > MAX_TOKEN_CHARS) refuse('the assertion is too long');
-  const { iss } = decode(clientAssertion);
+  const unverified = readCompactJws(clientAssertion);
+  if (!unverified) return refuse(NO_JWS);
+  const { typ } = unverified.header;
+  if (!ASSERTION_TYPES.has(typeof typ === 'string' ? typ.toLowerCase() : typ))
+    refuse('typ is not that of an assertion');
+  const { iss } = unverified.claims;
   if (typeof iss !== 'string' || !UUID.test(iss)) refuse('iss is not the id of a device');
   if (clientId !== undefined && clientId !== iss) refuse('client_id is not iss');
   return iss;
 }
 
-function decode(assertion: string) {
-  try {
-    return decodeJwt(assertion);
-  } catch (cause) {
-    throw new FedEdgeError('invalid_client', { reason: 'the assertion is not a JWT' }, { cause });
-  }
-}
-
-/** Finds which of the device's keys, two at most, has signed. */
+/**
+ * Finds which of the device's keys, two at most, has signed. Only who holds such a key learns what else is wrong: to
+ * anybody else a device that exists looks like one that does not.
+ */
 async function verifyAssertion(
   deps: Deps,
   deviceId: string,
@@ -104,10 +106,15 @@ async function verifyAssertion(
       return { key, signed };
     } catch (error) {
       if (!(error instanceof FedEdgeError)) throw error;
-      refusal = error;
+      if (!(error.cause instanceof errors.JOSEError) || isAboutClaims(error.cause)) refusal = error;
     }
   }
   throw refusal;
+}
+
+/** jose looks at the claims after the signature. */
+function isAboutClaims(cause: errors.JOSEError): boolean {
+  return cause instanceof errors.JWTClaimValidationFailed || cause instanceof errors.JWTExpired;
 }
 
 async function useKey(deps: Deps, key: DeviceKeyRow): Promise<void> {
