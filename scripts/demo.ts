@@ -25,7 +25,8 @@ try {
   process.exitCode = 1;
 }
 if (stopped) {
-  console.error(`Stopped. The same command goes on where it was; its state is in ${options.dataDir}`);
+  console.error('Stopped. The same command goes on where it was.');
+  console.error(`Its server alone: npm start -- --data-dir ${options.dataDir}`);
   process.exitCode = stopped.code;
 }
 process.exit();

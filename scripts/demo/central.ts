@@ -1,8 +1,8 @@
 /**
  * What central training reaches with the same data, model and budget (as many examples seen as by all devices in all
- * rounds), for comparison. A process of its own that takes what the others leave of the machine.
+ * rounds), for comparison. A process of its own that takes what the devices leave of the machine.
  */
-import { constants, setPriority } from 'node:os';
+import { setPriority } from 'node:os';
 import { loadBackend } from '../../api/ml/backend.ts';
 import { buildModel } from '../../api/ml/model.ts';
 import { scoreModel } from '../../api/ml/scoring/score.ts';
@@ -14,8 +14,10 @@ import { architecture, EXAMPLES_A_ROUND, hyperparameters, SEED, toExamples } fro
 export type CentralReport = { seen: number; of: number } | { accuracy: number };
 
 const REPORT_STEPS = 50;
+/** The devices come first, but whatever else is busy here shall not hold it up for long. */
+const NICENESS = 5;
 
-setPriority(constants.priority.PRIORITY_LOW);
+setPriority(NICENESS);
 process.once('disconnect', () => process.exit(1));
 const report = (message: CentralReport) => process.send?.(message);
 
@@ -31,6 +33,7 @@ for (let seen = 0, epoch = 0; seen < budget; epoch += 1) {
   };
   await trainModel(model, data, { ...hyperparameters, maxExamples }, { seed: SEED + epoch, onProgress });
   seen += maxExamples;
+  report({ seen, of: budget });
 }
 const { accuracy } = await scoreModel(model, toExamples(loadTestSplit()));
 report({ accuracy });

@@ -45,18 +45,24 @@ export function keepRunning(options: {
   const watching = watch().catch((error) => {
     if (!stopping.signal.aborted) reject(error);
   });
+  let stopped: Promise<void> | undefined;
+  const stop = async () => {
+    stopping.abort();
+    child.kill('SIGTERM');
+    const late = setTimeout(() => child.kill('SIGKILL'), PATIENCE_MS);
+    await watching;
+    clearTimeout(late);
+  };
   return {
     current: () => child,
     failure,
     succeeded() {
       failures = 0;
     },
-    async stop() {
-      stopping.abort();
-      child.kill('SIGTERM');
-      const late = setTimeout(() => child.kill('SIGKILL'), PATIENCE_MS);
-      await watching;
-      clearTimeout(late);
+    stop() {
+      // A second signal would cut short what the first one began.
+      stopped ??= stop();
+      return stopped;
     },
   };
 }

@@ -76,7 +76,8 @@ async function trySpawn({ dataDir, port, signal }: ServerOptions): Promise<Start
   const exited = once(child, 'exit');
   const announced = await Promise.race([readAnnouncement(child), exited.then(() => undefined)]);
   signal.removeEventListener('abort', stop);
-  if (announced) return { ...announced, child };
+  if (announced && !signal.aborted) return { ...announced, child };
+  // Asked to stop twice it would leave its database behind: so only once, and then it takes its time.
   await exited;
   signal.throwIfAborted();
   return { reason: readReason(logFile, logBegins) };

@@ -58,7 +58,7 @@ describe('the demo', () => {
     expect(started.length).toBeGreaterThanOrEqual(5);
     first.signal('SIGINT');
     await expectEnd(first, 130);
-    expect(first.output('stderr')).toContain(`goes on where it was; its state is in ${folder.path}`);
+    expect(first.output('stderr')).toContain(`npm start -- --data-dir ${folder.path}`);
     expect(first.output('stdout')).toBe('');
     await untilGone(started);
 
