@@ -2,10 +2,10 @@ import { readdir, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 
 /** A blob's draft that is older was left by a writer that died: a sweep takes it away. */
-export const DRAFT_LIMIT_MS = 3_600_000;
+const DRAFT_LIMIT_MS = 3_600_000;
 
 /** Blobs that are being written, or whose writer died. */
-export async function listDrafts(dataDir: string): Promise<string[]> {
+async function listDrafts(dataDir: string): Promise<string[]> {
   const folder = join(dataDir, 'blobs', '.tmp');
   return (await readdir(folder).catch(() => [])).map((name) => join(folder, name));
 }

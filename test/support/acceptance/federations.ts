@@ -50,15 +50,15 @@ export interface EnrolOptions {
   labels?: Record<string, string>;
 }
 
-/** Rounds of two to four that end within seconds whatever happens. */
+/** Rounds of two to four that end within seconds whatever happens, and last over the restart of a busy machine. */
 const quickRun = {
   rounds: 2,
   quorum: 2,
   capacity: 4,
-  deadlineMs: 4000,
-  pendingMs: 4000,
+  deadlineMs: 10_000,
+  pendingMs: 10_000,
   presenceMs: 60_000,
-  maxFailedRounds: 3,
+  maxFailedRounds: 5,
   seed: 7,
 };
 
