@@ -46,5 +46,5 @@ function forkCentral(options: { devices: number; rounds: number; compileCache: s
 
 function toProgress(seen: number, of: number): Progress {
   const [value, total] = [seen, of].map((examples) => Math.floor(examples / 1000)) as [number, number];
-  return { name: 'central', value, total, unit: 'thousand examples', status: '', done: seen >= of };
+  return { name: 'central  ', value, total, unit: 'thousand examples', status: '', done: seen >= of };
 }

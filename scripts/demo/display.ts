@@ -18,8 +18,6 @@ export interface Display {
   say(text: string): void;
   /** Shows a line of progress, or how it stands now; `name` tells which. */
   update(progress: Progress): void;
-  /** Leaves the bars as they are and gives the cursor back. */
-  stop(): void;
 }
 
 /** Fits a line into 80 columns. */
@@ -56,6 +54,7 @@ function createBars(stream: NodeJS.WriteStream): Display {
     drawn = lines.length;
     last = frame;
   };
+  process.once('exit', () => stream.write(SHOW_CURSOR));
   const finished = new Set<string>();
   return {
     say: (text) => draw(text.split('\n')),
@@ -71,7 +70,6 @@ function createBars(stream: NodeJS.WriteStream): Display {
       moving.delete(progress.name);
       draw([line]);
     },
-    stop: () => void stream.write(SHOW_CURSOR),
   };
 }
 
@@ -92,7 +90,6 @@ function createLines(stream: NodeJS.WriteStream): Display {
       finished.add(name);
       say(`  ${name}  ${describeValue(progress)}  ${status}`);
     },
-    stop: () => undefined,
   };
 }
 

@@ -19,7 +19,6 @@ export async function runDemo(options: Options, signal: AbortSignal): Promise<vo
   await using resources = new AsyncDisposableStack();
   const startedAt = performance.now();
   const display = createDisplay({ toStandardError: options.json });
-  resources.defer(() => display.stop());
   const { server, fleet } = await startProcesses(options, display, { resources, signal });
   const operator = createOperator({
     url: server.url,
