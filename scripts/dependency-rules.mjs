@@ -89,7 +89,7 @@ export default {
       name: 'infra-and-acceptance-stand-apart',
       comment: 'Manifests and black-box tests hold for any implementation of the contract.',
       severity: 'error',
-      from: { path: '^(infra|test/acceptance)/' },
+      from: { path: '^(infra|test/acceptance|test/support/acceptance)/' },
       to: { path: '^api/' },
     },
     {

@@ -43,6 +43,9 @@ export function guardTransactions<T>(guard: TransactionGuard, work: () => Promis
   return guards.run(guard, work);
 }
 
+/** A process that stops in the middle of a transaction (frozen, cut off) must not keep its locks: others wait for them. */
+const IDLE_IN_TRANSACTION_MS = 30_000;
+
 /** Opens a pool on a PostgreSQL (15 or newer) by URL or, for the embedded one, by its socket. */
 export function openDatabase(target: string | Connection, options: { connections: number }): Database {
   const settings = {
@@ -50,7 +53,11 @@ export function openDatabase(target: string | Connection, options: { connections
     idle_timeout: 0,
     connect_timeout: 10,
     onnotice: () => undefined,
-    connection: { application_name: 'fededge', TimeZone: 'UTC' },
+    connection: {
+      application_name: 'fededge',
+      TimeZone: 'UTC',
+      idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS,
+    },
   };
   const client =
     typeof target === 'string' ? postgres(target, settings) : postgres({ ...target, ...settings });

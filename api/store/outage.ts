@@ -15,8 +15,8 @@ const CONNECTION_CODES = new Set([
 ]);
 /** PostgreSQL classes: connection exception, insufficient resources, operator intervention, system error. */
 const OUTAGE_CLASSES = new Set(['08', '53', '57', '58']);
-/** Read-only transaction (a demoted primary), lock timeout, deadlock, serialization: a repeat may succeed. */
-const PASSING_STATES = new Set(['25006', '55P03', '40P01', '40001']);
+/** Read-only (a demoted primary), idle for too long in it, lock timeout, deadlock, serialization: a repeat may succeed. */
+const PASSING_STATES = new Set(['25006', '25P03', '55P03', '40P01', '40001']);
 
 /** True if a part that we depend on failed, so that the same request may succeed later. */
 export function isOutage(error: unknown): boolean {
