@@ -1,6 +1,8 @@
 import { z } from 'zod';
+import { type LimitsConfig, QUOTA, QUOTA_FAULT, readOrigins, readQuota } from './limits-config.ts';
 import { type OidcIssuerConfig, readOidcIssuers } from './oidc-config.ts';
 
+export type { LimitsConfig, Quota } from './limits-config.ts';
 export type { OidcIssuerConfig } from './oidc-config.ts';
 
 /** A fault in the environment; `faults` names every one of them, so that they can be mended at once. */
@@ -15,6 +17,7 @@ export class ConfigError extends Error {
 }
 
 const milliseconds = z.coerce.number().int().min(1);
+const quota = z.string().regex(QUOTA, QUOTA_FAULT);
 
 const environment = z.object({
   FEDEDGE_HOST: z.string().min(1).default('127.0.0.1'),
@@ -36,6 +39,16 @@ const environment = z.object({
     .optional(),
   FEDEDGE_OIDC_ISSUERS: z.string().min(1).max(100_000).optional(),
   FEDEDGE_MAX_UPDATE_BYTES: z.coerce.number().int().min(1024).default(2_000_000_000),
+  FEDEDGE_TRUSTED_PROXIES: z.coerce.number().int().min(0).max(8).default(0),
+  FEDEDGE_CORS_ORIGINS: z.string().max(10_000).optional(),
+  FEDEDGE_LIMIT_ADDRESS: quota.default('60000/60'),
+  FEDEDGE_LIMIT_TOKENS: quota.default('1200/60'),
+  FEDEDGE_LIMIT_DEVICE: quota.default('6000/60'),
+  FEDEDGE_LIMIT_OPERATOR: quota.default('30000/60'),
+  FEDEDGE_MAX_CONNECTIONS: z.coerce.number().int().min(10).max(1_000_000).default(20_000),
+  FEDEDGE_MAX_CONNECTIONS_PER_ADDRESS: z.coerce.number().int().min(1).max(1_000_000).default(12_000),
+  FEDEDGE_MAX_UPLOADS: z.coerce.number().int().min(1).max(10_000).default(32),
+  FEDEDGE_METRICS_PORT: z.coerce.number().int().min(0).max(65_535).optional(),
   FEDEDGE_LEASE_MS: milliseconds.default(10_000),
   FEDEDGE_CHECKPOINT_UPDATES: z.coerce.number().int().min(1).optional(),
   FEDEDGE_FAILPOINT: z.string().optional(),
@@ -61,6 +74,9 @@ export interface Config {
   /** OpenID Connect issuers whose tokens operators may bring. */
   oidcIssuers: readonly OidcIssuerConfig[];
   maxUpdateBytes: number;
+  limits: LimitsConfig;
+  /** Where a worker without HTTP serves its metrics. Unset: nowhere. */
+  metricsPort: number | undefined;
   leaseMs: number;
   /** Checkpoint the accumulator after so many folded updates. Unset: by the bytes folded. */
   checkpointUpdates: number | undefined;
@@ -90,8 +106,10 @@ export function loadConfig(env: Record<string, string | undefined>): Config {
     faults.push('FEDEDGE_WORKER: off needs DATABASE_URL (no other worker can reach the embedded database)');
   }
   const oidcIssuers = readIssuers(set, faults);
+  const corsOrigins = readCorsOrigins(set.FEDEDGE_CORS_ORIGINS, faults);
   if (!parsed.success || faults.length > 0) throw new ConfigError(faults);
-  return Object.freeze({ ...toConfig(parsed.data), oidcIssuers });
+  const limits = { ...toLimits(parsed.data), corsOrigins };
+  return Object.freeze({ ...toConfig(parsed.data), oidcIssuers, limits });
 }
 
 function readIssuers(set: Record<string, string | undefined>, faults: string[]): OidcIssuerConfig[] {
@@ -106,7 +124,25 @@ function readIssuers(set: Record<string, string | undefined>, faults: string[]):
   return issuers;
 }
 
-function toConfig(env: z.infer<typeof environment>): Omit<Config, 'oidcIssuers'> {
+function readCorsOrigins(text: string | undefined, faults: string[]): string[] {
+  if (text === undefined) return [];
+  return readOrigins(text, (message) => faults.push(`FEDEDGE_CORS_ORIGINS: ${message}`));
+}
+
+function toLimits(env: z.infer<typeof environment>): Omit<LimitsConfig, 'corsOrigins'> {
+  return {
+    trustedProxies: env.FEDEDGE_TRUSTED_PROXIES,
+    perAddress: readQuota(env.FEDEDGE_LIMIT_ADDRESS),
+    tokensPerAddress: readQuota(env.FEDEDGE_LIMIT_TOKENS),
+    perDevice: readQuota(env.FEDEDGE_LIMIT_DEVICE),
+    perOperator: readQuota(env.FEDEDGE_LIMIT_OPERATOR),
+    connections: env.FEDEDGE_MAX_CONNECTIONS,
+    connectionsPerAddress: env.FEDEDGE_MAX_CONNECTIONS_PER_ADDRESS,
+    uploads: env.FEDEDGE_MAX_UPLOADS,
+  };
+}
+
+function toConfig(env: z.infer<typeof environment>): Omit<Config, 'oidcIssuers' | 'limits'> {
   return {
     host: env.FEDEDGE_HOST,
     port: env.FEDEDGE_PORT,
@@ -120,6 +156,7 @@ function toConfig(env: z.infer<typeof environment>): Omit<Config, 'oidcIssuers'>
     tokenKeysFile: env.FEDEDGE_TOKEN_KEYS,
     operatorKey: env.FEDEDGE_OPERATOR_KEY,
     maxUpdateBytes: env.FEDEDGE_MAX_UPDATE_BYTES,
+    metricsPort: env.FEDEDGE_METRICS_PORT,
     leaseMs: env.FEDEDGE_LEASE_MS,
     checkpointUpdates: env.FEDEDGE_CHECKPOINT_UPDATES,
     failpoint: env.FEDEDGE_FAILPOINT,

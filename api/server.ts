@@ -8,6 +8,7 @@ import type { Logger } from 'pino';
 import { readCommandLine } from './command-line.ts';
 import { type Config, loadConfig } from './config.ts';
 import { createLog } from './logging.ts';
+import { createMetrics } from './metrics/metrics.ts';
 import { runProcess, StartError, untilAborted } from './process.ts';
 import {
   acquireOwnership,
@@ -15,6 +16,7 @@ import {
   type Ownership,
   startLocalDatabase,
 } from './store/local/local-database.ts';
+import { version } from './version.ts';
 
 /** Requests that are under way at a shutdown have so long to end. */
 const DRAIN_MS = 10_000;
@@ -47,9 +49,13 @@ async function serve(config: Config, asJson: boolean, stopping: AbortSignal): Pr
       import('./announcement.ts'),
     ]);
   const entrance = createEntrance();
-  const { url, close } = await listen(entrance, config).catch((error) => explainListen(error, config));
+  const { url, close } = await listen(entrance, config, connectionLimits(config)).catch((error) =>
+    explainListen(error, config),
+  );
   resources.defer(() => close(DRAIN_MS));
-  const opened = await openDeps({ config, log, stopping, target, publicUrl: config.publicUrl ?? url });
+  const publicUrl = config.publicUrl ?? url;
+  const metrics = createMetrics({ version, role: 'server' });
+  const opened = await openDeps({ config, log, stopping, target, publicUrl, metrics });
   resources.defer(opened.close);
   entrance.open(createApp(opened.deps));
   const stopped = untilAborted(stopping);
@@ -70,6 +76,12 @@ async function startDatabase(
   const database = await startLocalDatabase({ dataDir, ownership, log: (message) => log.info(message) });
   resources.defer(() => database.stop());
   return database.connection;
+}
+
+/** Behind proxies all connections come from their addresses. */
+function connectionLimits({ limits }: Config) {
+  const { connections: most, connectionsPerAddress, trustedProxies } = limits;
+  return { most, mostPerAddress: trustedProxies > 0 ? most : connectionsPerAddress };
 }
 
 function explainListen(error: NodeJS.ErrnoException, { host, port }: Config): never {

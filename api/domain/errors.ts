@@ -114,12 +114,18 @@ export const problems = {
   ],
   invalid_run: [422, 'The run cannot be created as described', 'See reason.'],
   idempotency_key_reused: [422, 'The Idempotency-Key was used for another request', 'Use a fresh key.'],
+  rate_limited: [
+    429,
+    'Too many requests',
+    'Repeat the request after Retry-After seconds; RateLimit and RateLimit-Policy tell the limit.',
+  ],
   internal: [500, 'Something went wrong on our side', 'Repeat the request; tell the operator if it stays.'],
   unavailable: [
     503,
     'A part that the server needs is not available',
     'Repeat the request after Retry-After seconds.',
   ],
+  overloaded: [503, 'The server has too much to do', 'Repeat the request after Retry-After seconds.'],
   shutting_down: [503, 'The server is shutting down', 'Repeat the request after Retry-After seconds.'],
 } as const satisfies Record<string, readonly [status: number, title: string, help: string]>;
 

@@ -6,6 +6,7 @@ import { answerOnce } from '../services/journal/idempotency.ts';
 import type { AppEnv } from './context.ts';
 import { buildDocument, type Document } from './contract/document.ts';
 import { renderError } from './contract/problems.ts';
+import { createGuards, type GuardOptions } from './limits/guards.ts';
 import { assignmentRoutes } from './routes/assignments.ts';
 import { auditRoutes } from './routes/audit.ts';
 import { devicesRoutes } from './routes/devices.ts';
@@ -23,10 +24,11 @@ import { uploadsRoutes } from './routes/uploads.ts';
 import { versionsRoutes } from './routes/versions.ts';
 import { wellKnownRoutes } from './routes/well-known.ts';
 import { renderUnknown } from './unknown-routes.ts';
+import { measureRequests } from './wire/measured-requests.ts';
 import { closeUnreadBodies } from './wire/unread-bodies.ts';
 
 /** The whole HTTP API. Stateless: any number of replicas may serve the same database and blobs. */
-export function createApp(deps: Deps): OpenAPIHono<AppEnv> {
+export function createApp(deps: Deps, options: GuardOptions = {}): OpenAPIHono<AppEnv> {
   const app = new OpenAPIHono<AppEnv>();
   let document: Document | undefined;
   const readDocument = () => {
@@ -34,6 +36,7 @@ export function createApp(deps: Deps): OpenAPIHono<AppEnv> {
     return document;
   };
   app.use(closeUnreadBodies);
+  app.use(measureRequests(deps));
   app.use(async (c, next) => {
     const requestId = randomUUID();
     const started = performance.now();
@@ -41,10 +44,7 @@ export function createApp(deps: Deps): OpenAPIHono<AppEnv> {
     c.set('log', deps.log.child({ requestId }));
     c.set('authenticate', (authorization, policy) => authenticate(deps, authorization, policy));
     c.set('answerOnce', (request, work) => answerOnce(deps, request, work));
-    // Before the answer is made: a header that is added afterwards costs a copy of the body.
-    c.header('x-request-id', requestId);
     await next();
-    if (!c.res.headers.has('x-request-id')) c.header('x-request-id', requestId);
     c.var.log.info({
       method: c.req.method,
       path: c.req.path,
@@ -52,6 +52,7 @@ export function createApp(deps: Deps): OpenAPIHono<AppEnv> {
       ms: Math.round(performance.now() - started),
     });
   });
+  for (const guard of createGuards(deps, options)) app.use(guard);
   app.route('/', wellKnownRoutes(deps));
   app.route('/', enrollmentTokensRoutes(deps));
   app.route('/', ownDeviceRoutes(deps));

@@ -56,7 +56,12 @@ export function defineOperation<
     security: securityOf(policy),
     request: request as Q,
     responses: { ...problemResponses(codes), ...responses } as R,
-    middleware: [authorize(policy), limitJson(maxBodyBytes), ...(idempotent ? [answerRepeats()] : [])],
+    middleware: [
+      nameRequest(operationId),
+      authorize(policy),
+      limitJson(maxBodyBytes),
+      ...(idempotent ? [answerRepeats()] : []),
+    ],
   });
 }
 
@@ -90,10 +95,21 @@ function securityOf(policy: Policy): Record<string, string[]>[] {
   return policy === 'device' ? [{ deviceToken: [] }] : [{ operatorKey: [] }];
 }
 
+function nameRequest(operationId: string) {
+  return createMiddleware<AppEnv>(async (c, next) => {
+    c.set('operation', operationId);
+    await next();
+  });
+}
+
 function authorize(policy: Policy) {
   return createMiddleware<AppEnv>(async (c, next) => {
     if (policy !== 'public') {
-      c.set('principal', await c.var.authenticate(c.req.header('authorization'), policy));
+      const principal = await c.var.authenticate(c.req.header('authorization'), policy);
+      c.set('principal', principal);
+      c.var.countRequest(principal);
+      // What has to stay, such as weights, says so itself.
+      c.header('cache-control', 'no-store');
     }
     await next();
   });

@@ -7,6 +7,8 @@ import { isOutage } from '../../store/outage.ts';
 import type { AppEnv } from '../context.ts';
 
 const RETRY_AFTER_SECONDS = 2;
+/** Who is turned away together should not come back together. */
+const OVERLOADED_SECONDS = { least: 2, spread: 6 };
 
 /** A problem document (RFC 9457) with our extension members. */
 const Problem = z
@@ -44,9 +46,15 @@ export function renderProblem(error: FedEdgeError, c: Context<AppEnv>): Response
     'cache-control': 'no-store',
     ...(status === 401 ? { 'www-authenticate': 'Bearer' } : {}),
     ...(status === 503 || error.code === 'idempotency_in_progress'
-      ? { 'retry-after': String(RETRY_AFTER_SECONDS) }
+      ? { 'retry-after': String(retryAfterSeconds(error.code)) }
       : {}),
   });
+}
+
+/** How long a caller is to stay away, in whole seconds. */
+export function retryAfterSeconds(code: ProblemCode): number {
+  if (code !== 'overloaded') return RETRY_AFTER_SECONDS;
+  return OVERLOADED_SECONDS.least + Math.floor(Math.random() * OVERLOADED_SECONDS.spread);
 }
 
 /** Maps what the layers below throw to an error with a code. Outages are 503, never protocol outcomes. */
@@ -61,13 +69,24 @@ export function toFedEdgeError(error: Error): FedEdgeError {
 
 /** The codes that an operation may answer with because of what it is. */
 export function commonProblems(policy: Policy, request: RouteConfig['request']): ProblemCode[] {
-  const codes: ProblemCode[] = ['internal', 'unavailable', 'shutting_down', 'invalid_request'];
+  const codes: ProblemCode[] = [
+    'internal',
+    'unavailable',
+    'overloaded',
+    'shutting_down',
+    'invalid_request',
+    'rate_limited',
+  ];
   if (policy !== 'public') codes.push('unauthorized', 'token_expired', 'forbidden');
   if (request?.params) codes.push('not_found');
   if (request?.query instanceof z.ZodObject && 'cursor' in request.query.shape) codes.push('invalid_cursor');
   if (request?.body) codes.push('length_required', 'too_large', 'unsupported_media_type');
   return codes;
 }
+
+const retryHeaders = z.object({
+  'Retry-After': z.string().openapi({ description: 'Seconds to stay away.', example: '2' }),
+});
 
 /** The document's responses for these codes, grouped by status. */
 export function problemResponses(codes: readonly ProblemCode[]): RouteConfig['responses'] {
@@ -77,15 +96,17 @@ export function problemResponses(codes: readonly ProblemCode[]): RouteConfig['re
       status,
       {
         description: members.map((code) => `\`${code}\`: ${problems[code][1]}.`).join('\n\n'),
-        content: { 'application/problem+json': { schema: Problem, example: exampleOf(members[0]!) } },
+        ...(status === 429 || status === 503 ? { headers: retryHeaders } : {}),
+        content: problemContent(members[0]!),
       },
     ]),
   );
 }
 
-function exampleOf(code: ProblemCode) {
+/** A problem as the document's content of a response, with this code as the example. */
+export function problemContent(code: ProblemCode) {
   const [status, title, help] = problems[code];
-  return {
+  const example = {
     type: `/docs/problems#${code}`,
     title,
     status,
@@ -93,4 +114,5 @@ function exampleOf(code: ProblemCode) {
     help,
     requestId: '0198c5a2-6d7e-7c3b-9f00-2b7d5a1c9e44',
   };
+  return { 'application/problem+json': { schema: Problem, example } };
 }

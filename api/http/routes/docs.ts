@@ -26,8 +26,6 @@ export function docsRoutes(readDocument: () => Document): Hono<AppEnv> {
   docs.use('/docs/*', async (c, next) => {
     await next();
     c.header('content-security-policy', POLICY);
-    c.header('x-content-type-options', 'nosniff');
-    c.header('referrer-policy', 'no-referrer');
     c.header('cache-control', 'no-cache');
   });
   docs.get('/docs', (c) => {

@@ -5,7 +5,7 @@ import { FedEdgeError, type ProblemCode, problems } from '../../domain/errors.ts
 import { issueToken } from '../../services/identity/tokens.ts';
 import type { AppEnv } from '../context.ts';
 import { createRouter, defineOperation, json } from '../contract/operation.ts';
-import { toFedEdgeError } from '../contract/problems.ts';
+import { problemContent, retryAfterSeconds, toFedEdgeError } from '../contract/problems.ts';
 import { idSchema } from '../schemas/devices.ts';
 
 const FORM = 'application/x-www-form-urlencoded';
@@ -51,6 +51,12 @@ const tokenError = z
   })
   .openapi('TokenError');
 
+/** What is refused before anything is read is refused as everywhere: by a problem document. */
+function orProblem(code: ProblemCode, description: string) {
+  const { content } = json(tokenError, description);
+  return { description, content: { ...content, ...problemContent(code) } };
+}
+
 const createTokenOperation = defineOperation({
   method: 'post',
   path: '/v1/token',
@@ -68,8 +74,9 @@ const createTokenOperation = defineOperation({
     411: json(tokenError, '`length_required`.'),
     413: json(tokenError, '`too_large`.'),
     415: json(tokenError, '`unsupported_media_type`.'),
+    429: orProblem('rate_limited', '`rate_limited`.'),
     500: json(tokenError, '`internal`.'),
-    503: json(tokenError, '`unavailable`, `shutting_down`.'),
+    503: orProblem('overloaded', '`unavailable`, `overloaded`, `shutting_down`.'),
   },
 });
 
@@ -110,6 +117,7 @@ const oauthErrors: Partial<Record<ProblemCode, string>> = {
   device_pending: 'invalid_client',
   device_revoked: 'invalid_client',
   unavailable: 'temporarily_unavailable',
+  overloaded: 'temporarily_unavailable',
   shutting_down: 'temporarily_unavailable',
   internal: 'server_error',
 };
@@ -128,7 +136,7 @@ function renderTokenError(thrown: Error, c: Context<AppEnv>): Response {
     code: error.code,
   };
   if (status === 401) c.header('www-authenticate', 'Bearer');
-  if (status === 503) c.header('retry-after', '2');
+  if (status === 503) c.header('retry-after', String(retryAfterSeconds(error.code)));
   c.header('cache-control', 'no-store');
   return c.json(body, status);
 }

@@ -18,7 +18,6 @@ export interface DeclaredBody {
 
 /** A body waits in memory up to here while its consumer is busy. */
 const HIGH_WATER_BYTES = 1 << 20;
-const IDLE_MS = 30_000;
 const LENGTH = /^\d{1,15}$/;
 
 /**
@@ -46,15 +45,23 @@ export function declaredLength(
   return bytes;
 }
 
-/** The body in chunks: exactly `bytes` bytes, or a `body_incomplete` is thrown after what there was. */
+/**
+ * The body in chunks: exactly `bytes` bytes, or a `body_incomplete` is thrown after what there was. Begins when an upload
+ * slot is free; throws `overloaded` if none becomes so.
+ */
 export async function* readBody(c: Context<AppEnv>, bytes: number): AsyncGenerator<Uint8Array> {
-  let received = 0;
-  for await (const chunk of openBody(c)) {
-    received += chunk.byteLength;
-    if (received > bytes) throw new FedEdgeError('body_incomplete');
-    yield chunk;
+  const leave = await c.var.uploads.enter();
+  try {
+    let received = 0;
+    for await (const chunk of openBody(c)) {
+      received += chunk.byteLength;
+      if (received > bytes) throw new FedEdgeError('body_incomplete');
+      yield chunk;
+    }
+    if (received < bytes) throw new FedEdgeError('body_incomplete');
+  } finally {
+    leave();
   }
-  if (received < bytes) throw new FedEdgeError('body_incomplete');
 }
 
 /** Node's own stream where there is one: the web stream around it halves the throughput. */
@@ -83,15 +90,11 @@ async function* readIncoming(incoming: IncomingMessage): AsyncGenerator<Uint8Arr
   }
 }
 
-/** 'data' events into a short queue, with pauses while it is full; a body that does not move for long counts as cut. */
+/** 'data' events into a short queue, with pauses while it is full. A body that does not move is cut by progress.ts. */
 function gatherArrivals(incoming: IncomingMessage) {
   const queue: Uint8Array[] = [];
   let queuedBytes = 0;
   let wake = () => {};
-  const idle = setTimeout(() => {
-    if (incoming.isPaused()) idle.refresh();
-    else onClose();
-  }, IDLE_MS);
   const arrivals = {
     state: 'open' as 'open' | 'ended' | 'cut',
     take(): Uint8Array | undefined {
@@ -106,7 +109,6 @@ function gatherArrivals(incoming: IncomingMessage) {
       });
     },
     stop(): void {
-      clearTimeout(idle);
       incoming.off('data', onData).off('end', onEnd).off('close', onClose).pause();
     },
   };
@@ -114,7 +116,6 @@ function gatherArrivals(incoming: IncomingMessage) {
     queue.push(chunk);
     queuedBytes += chunk.byteLength;
     if (queuedBytes >= HIGH_WATER_BYTES) incoming.pause();
-    idle.refresh();
     wake();
   }
   function onEnd(): void {

@@ -53,12 +53,13 @@ export async function sendFile(
   };
   const status = isPart ? 206 : 200;
   if (c.req.method === 'HEAD') return c.body(null, status, headers);
+  c.set('fileBytes', part.end - part.start);
   const content = await source.hot.get(blobKey, bytes);
   if (content) return c.body(content.subarray(part.start, part.end), status, headers);
   const chunks = await openChunks(source.blobs, blobKey, part);
   const outgoing = c.env?.outgoing;
   if (!outgoing) return c.body(toStream(chunks), status, headers);
-  const head = { ...headers, 'x-request-id': c.var.requestId };
+  const head = { ...c.var.commonHeaders, ...headers };
   await pour(chunks, outgoing, () => outgoing.writeHead(status, head));
   return alreadySent(status);
 }

@@ -1,6 +1,7 @@
 import type { OpenAPIHono } from '@hono/zod-openapi';
 import { problems } from '../../domain/errors.ts';
 import type { AppEnv } from '../context.ts';
+import { securityHeaders } from './answer-headers.ts';
 
 type Fetch = OpenAPIHono<AppEnv>['fetch'];
 
@@ -25,6 +26,11 @@ function unavailable(): Response {
   const document = { type: '/docs/problems#unavailable', title, status, code: 'unavailable', help };
   return new Response(JSON.stringify(document), {
     status,
-    headers: { 'content-type': 'application/problem+json', 'cache-control': 'no-store', 'retry-after': '1' },
+    headers: {
+      ...securityHeaders({ publicUrl: '' }),
+      'content-type': 'application/problem+json',
+      'cache-control': 'no-store',
+      'retry-after': '1',
+    },
   });
 }

@@ -3,6 +3,8 @@ import type { AddressInfo, Socket } from 'node:net';
 import { createAdaptorServer } from '@hono/node-server';
 import type { OpenAPIHono } from '@hono/zod-openapi';
 import type { AppEnv } from '../context.ts';
+import { groupAddress } from '../limits/client-addresses.ts';
+import { closeStalled } from './progress.ts';
 
 export interface Listening {
   url: string;
@@ -11,16 +13,33 @@ export interface Listening {
   close(drainMs: number): Promise<void>;
 }
 
+/** What connections may cost. */
+export interface ConnectionLimits {
+  /** Open at once. */
+  most: number;
+  /** Of one address. */
+  mostPerAddress: number;
+  /** Longest time in which a body or an answer makes no progress. */
+  stalledMs: number;
+  /** Longest time that a request's head may take. */
+  headMs: number;
+}
+
+const defaultLimits: ConnectionLimits = {
+  most: Number.POSITIVE_INFINITY,
+  mostPerAddress: Number.POSITIVE_INFINITY,
+  stalledMs: 10_000,
+  headMs: 10_000,
+};
+
 /** Idle connections are looked for so often while the server closes. */
 const CLOSING_TICK_MS = 25;
 /** Longer than any long poll, and than the pauses between the pings of an event stream. */
 const SILENT_SOCKET_MS = 90_000;
 
 const serverOptions = {
-  headersTimeout: 10_000,
-  // A whole upload; a body that pauses is cut much earlier (body.ts).
+  // A whole upload; a body that makes no progress is cut much earlier (progress.ts).
   requestTimeout: 50 * 60_000,
-  connectionsCheckingInterval: 5_000,
   // Longer than that of common balancers, or they would send into a connection that is being closed.
   keepAliveTimeout: 75_000,
   maxHeaderSize: 8 * 1024,
@@ -32,14 +51,19 @@ const serverOptions = {
 export async function listen(
   app: Pick<OpenAPIHono<AppEnv>, 'fetch'>,
   { host, port }: { host: string; port: number },
+  limits: Partial<ConnectionLimits> = {},
 ): Promise<Listening> {
+  const { most, mostPerAddress, stalledMs, headMs } = { ...defaultLimits, ...limits };
   const server = createAdaptorServer({
     fetch: (request, env) => app.fetch(request, env as AppEnv['Bindings']),
     // unread-bodies.ts does that, with a tighter bound.
     autoCleanupIncoming: false,
-    serverOptions,
+    serverOptions: { ...serverOptions, headersTimeout: headMs, connectionsCheckingInterval: headMs / 2 },
   }) as Server;
   server.timeout = SILENT_SOCKET_MS;
+  if (Number.isFinite(most)) server.maxConnections = most;
+  limitAddresses(server, mostPerAddress);
+  closeStalled(server, stalledMs);
   const unused = trackUnused(server);
   // The body's reader says `100 Continue`, so that an early refusal comes instead of it.
   server.on('checkContinue', (incoming, outgoing) => server.emit('request', incoming, outgoing));
@@ -55,6 +79,23 @@ export async function listen(
     port: bound,
     close: (drainMs) => close(server, drainMs, unused),
   };
+}
+
+/** Closes connections beyond those that one address may have. */
+function limitAddresses(server: Server, most: number): void {
+  if (!Number.isFinite(most)) return;
+  const counts = new Map<string, number>();
+  server.on('connection', (socket) => {
+    const address = groupAddress(socket.remoteAddress) ?? '';
+    const count = counts.get(address) ?? 0;
+    if (count >= most) return socket.destroy();
+    counts.set(address, count + 1);
+    socket.once('close', () => {
+      const left = counts.get(address)! - 1;
+      if (left > 0) counts.set(address, left);
+      else counts.delete(address);
+    });
+  });
 }
 
 /** Connections without a request so far, such as those that browsers open ahead: to Node they are not idle. */

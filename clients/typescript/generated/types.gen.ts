@@ -944,11 +944,17 @@ export type GetTokenKeysErrors = {
      */
     400: Problem;
     /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
      * `internal`: Something went wrong on our side.
      */
     500: Problem;
     /**
      * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
      *
      * `shutting_down`: The server is shutting down.
      */
@@ -979,11 +985,17 @@ export type GetAuthorizationServerMetadataErrors = {
      */
     400: Problem;
     /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
      * `internal`: Something went wrong on our side.
      */
     500: Problem;
     /**
      * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
      *
      * `shutting_down`: The server is shutting down.
      */
@@ -1035,11 +1047,17 @@ export type ListEnrollmentTokensErrors = {
      */
     403: Problem;
     /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
      * `internal`: Something went wrong on our side.
      */
     500: Problem;
     /**
      * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
      *
      * `shutting_down`: The server is shutting down.
      */
@@ -1108,11 +1126,17 @@ export type CreateEnrollmentTokenErrors = {
      */
     422: Problem;
     /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
      * `internal`: Something went wrong on our side.
      */
     500: Problem;
     /**
      * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
      *
      * `shutting_down`: The server is shutting down.
      */
@@ -1162,11 +1186,17 @@ export type RevokeEnrollmentTokenErrors = {
      */
     404: Problem;
     /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
      * `internal`: Something went wrong on our side.
      */
     500: Problem;
     /**
      * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
      *
      * `shutting_down`: The server is shutting down.
      */
@@ -1222,11 +1252,17 @@ export type ListDevicesErrors = {
      */
     403: Problem;
     /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
      * `internal`: Something went wrong on our side.
      */
     500: Problem;
     /**
      * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
      *
      * `shutting_down`: The server is shutting down.
      */
@@ -1287,11 +1323,17 @@ export type RegisterDeviceErrors = {
      */
     415: Problem;
     /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
      * `internal`: Something went wrong on our side.
      */
     500: Problem;
     /**
      * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
      *
      * `shutting_down`: The server is shutting down.
      */
@@ -1336,11 +1378,17 @@ export type GetOwnDeviceErrors = {
      */
     403: Problem;
     /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
      * `internal`: Something went wrong on our side.
      */
     500: Problem;
     /**
      * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
      *
      * `shutting_down`: The server is shutting down.
      */
@@ -1393,11 +1441,17 @@ export type UpdateOwnDeviceErrors = {
      */
     415: Problem;
     /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
      * `internal`: Something went wrong on our side.
      */
     500: Problem;
     /**
      * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
      *
      * `shutting_down`: The server is shutting down.
      */
@@ -1460,11 +1514,17 @@ export type RotateDeviceKeyErrors = {
      */
     415: Problem;
     /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
      * `internal`: Something went wrong on our side.
      */
     500: Problem;
     /**
      * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
      *
      * `shutting_down`: The server is shutting down.
      */
@@ -1514,11 +1574,17 @@ export type GetDeviceErrors = {
      */
     404: Problem;
     /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
      * `internal`: Something went wrong on our side.
      */
     500: Problem;
     /**
      * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
      *
      * `shutting_down`: The server is shutting down.
      */
@@ -1580,11 +1646,17 @@ export type UpdateDeviceErrors = {
      */
     415: Problem;
     /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
      * `internal`: Something went wrong on our side.
      */
     500: Problem;
     /**
      * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
      *
      * `shutting_down`: The server is shutting down.
      */
@@ -1652,11 +1724,17 @@ export type ApproveDeviceErrors = {
      */
     422: Problem;
     /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
      * `internal`: Something went wrong on our side.
      */
     500: Problem;
     /**
      * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
      *
      * `shutting_down`: The server is shutting down.
      */
@@ -1722,11 +1800,17 @@ export type RevokeDeviceErrors = {
      */
     422: Problem;
     /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
      * `internal`: Something went wrong on our side.
      */
     500: Problem;
     /**
      * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
      *
      * `shutting_down`: The server is shutting down.
      */
@@ -1773,11 +1857,15 @@ export type CreateTokenErrors = {
      */
     415: TokenError;
     /**
+     * `rate_limited`.
+     */
+    429: TokenError;
+    /**
      * `internal`.
      */
     500: TokenError;
     /**
-     * `unavailable`, `shutting_down`.
+     * `unavailable`, `overloaded`, `shutting_down`.
      */
     503: TokenError;
 };
@@ -1827,11 +1915,17 @@ export type ListOperatorKeysErrors = {
      */
     403: Problem;
     /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
      * `internal`: Something went wrong on our side.
      */
     500: Problem;
     /**
      * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
      *
      * `shutting_down`: The server is shutting down.
      */
@@ -1900,11 +1994,17 @@ export type CreateOperatorKeyErrors = {
      */
     422: Problem;
     /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
      * `internal`: Something went wrong on our side.
      */
     500: Problem;
     /**
      * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
      *
      * `shutting_down`: The server is shutting down.
      */
@@ -1958,11 +2058,17 @@ export type RevokeOperatorKeyErrors = {
      */
     409: Problem;
     /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
      * `internal`: Something went wrong on our side.
      */
     500: Problem;
     /**
      * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
      *
      * `shutting_down`: The server is shutting down.
      */
@@ -2018,11 +2124,17 @@ export type ListModelsErrors = {
      */
     403: Problem;
     /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
      * `internal`: Something went wrong on our side.
      */
     500: Problem;
     /**
      * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
      *
      * `shutting_down`: The server is shutting down.
      */
@@ -2097,11 +2209,17 @@ export type CreateModelErrors = {
      */
     422: Problem;
     /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
      * `internal`: Something went wrong on our side.
      */
     500: Problem;
     /**
      * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
      *
      * `shutting_down`: The server is shutting down.
      */
@@ -2151,11 +2269,17 @@ export type GetModelErrors = {
      */
     404: Problem;
     /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
      * `internal`: Something went wrong on our side.
      */
     500: Problem;
     /**
      * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
      *
      * `shutting_down`: The server is shutting down.
      */
@@ -2205,11 +2329,17 @@ export type GetEvaluationSetErrors = {
      */
     404: Problem;
     /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
      * `internal`: Something went wrong on our side.
      */
     500: Problem;
     /**
      * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
      *
      * `shutting_down`: The server is shutting down.
      */
@@ -2287,11 +2417,17 @@ export type PutEvaluationSetErrors = {
      */
     422: Problem;
     /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
      * `internal`: Something went wrong on our side.
      */
     500: Problem;
     /**
      * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
      *
      * `shutting_down`: The server is shutting down.
      */
@@ -2356,11 +2492,17 @@ export type ListModelVersionsErrors = {
      */
     404: Problem;
     /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
      * `internal`: Something went wrong on our side.
      */
     500: Problem;
     /**
      * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
      *
      * `shutting_down`: The server is shutting down.
      */
@@ -2444,11 +2586,17 @@ export type CreateModelVersionErrors = {
      */
     422: Problem;
     /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
      * `internal`: Something went wrong on our side.
      */
     500: Problem;
     /**
      * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
      *
      * `shutting_down`: The server is shutting down.
      */
@@ -2506,11 +2654,17 @@ export type GetModelVersionErrors = {
      */
     404: Problem;
     /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
      * `internal`: Something went wrong on our side.
      */
     500: Problem;
     /**
      * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
      *
      * `shutting_down`: The server is shutting down.
      */
@@ -2587,11 +2741,17 @@ export type DownloadWeightsErrors = {
      */
     416: Problem;
     /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
      * `internal`: Something went wrong on our side.
      */
     500: Problem;
     /**
      * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
      *
      * `shutting_down`: The server is shutting down.
      */
@@ -2653,11 +2813,17 @@ export type GetCurrentVersionErrors = {
      */
     404: Problem;
     /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
      * `internal`: Something went wrong on our side.
      */
     500: Problem;
     /**
      * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
      *
      * `shutting_down`: The server is shutting down.
      */
@@ -2721,11 +2887,17 @@ export type ListRunsErrors = {
      */
     403: Problem;
     /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
      * `internal`: Something went wrong on our side.
      */
     500: Problem;
     /**
      * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
      *
      * `shutting_down`: The server is shutting down.
      */
@@ -2804,11 +2976,17 @@ export type CreateRunErrors = {
      */
     422: Problem;
     /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
      * `internal`: Something went wrong on our side.
      */
     500: Problem;
     /**
      * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
      *
      * `shutting_down`: The server is shutting down.
      */
@@ -2858,11 +3036,17 @@ export type GetRunErrors = {
      */
     404: Problem;
     /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
      * `internal`: Something went wrong on our side.
      */
     500: Problem;
     /**
      * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
      *
      * `shutting_down`: The server is shutting down.
      */
@@ -2930,11 +3114,17 @@ export type PauseRunErrors = {
      */
     422: Problem;
     /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
      * `internal`: Something went wrong on our side.
      */
     500: Problem;
     /**
      * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
      *
      * `shutting_down`: The server is shutting down.
      */
@@ -3002,11 +3192,17 @@ export type ResumeRunErrors = {
      */
     422: Problem;
     /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
      * `internal`: Something went wrong on our side.
      */
     500: Problem;
     /**
      * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
      *
      * `shutting_down`: The server is shutting down.
      */
@@ -3074,11 +3270,17 @@ export type StopRunErrors = {
      */
     422: Problem;
     /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
      * `internal`: Something went wrong on our side.
      */
     500: Problem;
     /**
      * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
      *
      * `shutting_down`: The server is shutting down.
      */
@@ -3147,11 +3349,17 @@ export type ListRoundsErrors = {
      */
     404: Problem;
     /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
      * `internal`: Something went wrong on our side.
      */
     500: Problem;
     /**
      * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
      *
      * `shutting_down`: The server is shutting down.
      */
@@ -3201,11 +3409,17 @@ export type GetRoundErrors = {
      */
     404: Problem;
     /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
      * `internal`: Something went wrong on our side.
      */
     500: Problem;
     /**
      * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
      *
      * `shutting_down`: The server is shutting down.
      */
@@ -3266,11 +3480,17 @@ export type ListUpdatesErrors = {
      */
     404: Problem;
     /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
      * `internal`: Something went wrong on our side.
      */
     500: Problem;
     /**
      * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
      *
      * `shutting_down`: The server is shutting down.
      */
@@ -3316,11 +3536,17 @@ export type GetAssignmentErrors = {
      */
     403: Problem;
     /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
      * `internal`: Something went wrong on our side.
      */
     500: Problem;
     /**
      * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
      *
      * `shutting_down`: The server is shutting down.
      */
@@ -3428,11 +3654,17 @@ export type BeginUpdateUploadErrors = {
      */
     422: Problem;
     /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
      * `internal`: Something went wrong on our side.
      */
     500: Problem;
     /**
      * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
      *
      * `shutting_down`: The server is shutting down.
      */
@@ -3518,11 +3750,17 @@ export type PutUpdateErrors = {
      */
     422: Problem;
     /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
      * `internal`: Something went wrong on our side.
      */
     500: Problem;
     /**
      * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
      *
      * `shutting_down`: The server is shutting down.
      */
@@ -3598,11 +3836,17 @@ export type PutEvaluationErrors = {
      */
     415: Problem;
     /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
      * `internal`: Something went wrong on our side.
      */
     500: Problem;
     /**
      * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
      *
      * `shutting_down`: The server is shutting down.
      */
@@ -3661,11 +3905,17 @@ export type DeleteAssignmentErrors = {
      */
     409: Problem;
     /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
      * `internal`: Something went wrong on our side.
      */
     500: Problem;
     /**
      * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
      *
      * `shutting_down`: The server is shutting down.
      */
@@ -3715,11 +3965,17 @@ export type CancelUploadErrors = {
      */
     404: Problem;
     /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
      * `internal`: Something went wrong on our side.
      */
     500: Problem;
     /**
      * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
      *
      * `shutting_down`: The server is shutting down.
      */
@@ -3769,11 +4025,17 @@ export type InspectUploadErrors = {
      */
     404: Problem;
     /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
      * `internal`: Something went wrong on our side.
      */
     500: Problem;
     /**
      * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
      *
      * `shutting_down`: The server is shutting down.
      */
@@ -3881,11 +4143,17 @@ export type AppendToUploadErrors = {
      */
     422: Problem;
     /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
      * `internal`: Something went wrong on our side.
      */
     500: Problem;
     /**
      * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
      *
      * `shutting_down`: The server is shutting down.
      */
@@ -3949,11 +4217,17 @@ export type FollowEventsErrors = {
      */
     403: Problem;
     /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
      * `internal`: Something went wrong on our side.
      */
     500: Problem;
     /**
      * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
      *
      * `shutting_down`: The server is shutting down.
      */
@@ -4009,11 +4283,17 @@ export type ListAuditErrors = {
      */
     403: Problem;
     /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
      * `internal`: Something went wrong on our side.
      */
     500: Problem;
     /**
      * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
      *
      * `shutting_down`: The server is shutting down.
      */
@@ -4044,11 +4324,17 @@ export type GetLivenessErrors = {
      */
     400: Problem;
     /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
      * `internal`: Something went wrong on our side.
      */
     500: Problem;
     /**
      * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
      *
      * `shutting_down`: The server is shutting down.
      */
@@ -4079,11 +4365,17 @@ export type GetReadinessErrors = {
      */
     400: Problem;
     /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
      * `internal`: Something went wrong on our side.
      */
     500: Problem;
     /**
      * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
      *
      * `shutting_down`: The server is shutting down.
      */
@@ -4101,6 +4393,47 @@ export type GetReadinessResponses = {
 
 export type GetReadinessResponse = GetReadinessResponses[keyof GetReadinessResponses];
 
+export type GetMetricsData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/metrics';
+};
+
+export type GetMetricsErrors = {
+    /**
+     * `invalid_request`: The request is not valid.
+     */
+    400: Problem;
+    /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
+     * `internal`: Something went wrong on our side.
+     */
+    500: Problem;
+    /**
+     * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
+     *
+     * `shutting_down`: The server is shutting down.
+     */
+    503: Problem;
+};
+
+export type GetMetricsError = GetMetricsErrors[keyof GetMetricsErrors];
+
+export type GetMetricsResponses = {
+    /**
+     * Metrics.
+     */
+    200: string;
+};
+
+export type GetMetricsResponse = GetMetricsResponses[keyof GetMetricsResponses];
+
 export type GetDocumentData = {
     body?: never;
     path?: never;
@@ -4114,11 +4447,17 @@ export type GetDocumentErrors = {
      */
     400: Problem;
     /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
      * `internal`: Something went wrong on our side.
      */
     500: Problem;
     /**
      * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
      *
      * `shutting_down`: The server is shutting down.
      */

@@ -1,0 +1,74 @@
+import type { IncomingMessage, Server } from 'node:http';
+import type { Socket } from 'node:net';
+
+/** Bytes that have to pass in a window, or what is left of the body: 3 kbit/s, which every line can do. */
+const MIN_BYTES = 4096;
+/** Looks per window. A connection is closed at most one look after its window. */
+const LOOKS = 5;
+
+interface Mark {
+  bytes: number;
+  at: number;
+}
+
+interface Watched {
+  /** The request that is being answered. */
+  incoming: IncomingMessage | undefined;
+  received: Mark;
+  sent: Mark;
+}
+
+/**
+ * Closes connections whose client sends a body, or takes an answer, so slowly that nothing moves for `windowMs`. Who
+ * waits for us, in a long poll or at an event stream, is left alone, and so is a body that we do not want to read yet.
+ */
+export function closeStalled(server: Server, windowMs: number): void {
+  const sockets = new Map<Socket, Watched>();
+  server.on('connection', (socket: Socket) => {
+    sockets.set(socket, { incoming: undefined, received: mark(0), sent: mark(0) });
+    socket.once('close', () => sockets.delete(socket));
+  });
+  const onRequest = (incoming: IncomingMessage) => {
+    const watched = sockets.get(incoming.socket);
+    if (watched) watched.incoming = incoming;
+  };
+  server.on('request', onRequest);
+  const look = () => {
+    for (const [socket, watched] of sockets) if (isStalled(socket, watched, windowMs)) socket.destroy();
+  };
+  const timer = setInterval(look, windowMs / LOOKS).unref();
+  server.once('close', () => clearInterval(timer));
+}
+
+function isStalled(socket: Socket, { incoming, received, sent }: Watched, windowMs: number): boolean {
+  const isReceiving = incoming !== undefined && !incoming.complete && incoming.readableFlowing === true;
+  const { unsent, sentBytes } = measureSending(socket);
+  return (
+    hasStopped(received, isReceiving, socket.bytesRead, windowMs) ||
+    hasStopped(sent, unsent > 0, sentBytes, windowMs)
+  );
+}
+
+/** True if too little has moved since the mark for a whole window. The mark moves on with the bytes. */
+function hasStopped(last: Mark, isExpected: boolean, bytes: number, windowMs: number): boolean {
+  if (isExpected && bytes - last.bytes < MIN_BYTES) return performance.now() - last.at >= windowMs;
+  Object.assign(last, mark(bytes));
+  return false;
+}
+
+function mark(bytes: number): Mark {
+  return { bytes, at: performance.now() };
+}
+
+/**
+ * What the system has taken of what was written. Node tells a write as a whole alone; the handle, whose figures Node's own
+ * timeouts go by, knows how far it is within one of many megabytes.
+ */
+function measureSending(socket: Socket): { unsent: number; sentBytes: number } {
+  const { _handle: handle } = socket as unknown as {
+    _handle?: { writeQueueSize?: number; bytesWritten?: number } | null;
+  };
+  const queued = handle?.writeQueueSize ?? 0;
+  const dispatched = handle?.bytesWritten ?? socket.bytesWritten - socket.writableLength;
+  return { unsent: Math.max(queued, socket.writableLength), sentBytes: dispatched - queued };
+}
