@@ -5,6 +5,8 @@ import type { Config } from './config.ts';
 import type { Deps } from './deps.ts';
 import { createFailpoints } from './failpoints.ts';
 import { createKernels } from './kernels/kernels.ts';
+import { measureBlobs, measureDatabase } from './metrics/measured.ts';
+import type { Metrics } from './metrics/metrics.ts';
 import { ensureFederation } from './services/identity/federation.ts';
 import { createOidcIssuers } from './services/identity/oidc/operator-tokens.ts';
 import { loadTokenKeys } from './services/identity/token-keys.ts';
@@ -28,6 +30,7 @@ export interface Surroundings {
   /** A database by URL, or the embedded one's connection, which this process then has for itself. */
   target: string | Connection;
   publicUrl: string;
+  metrics: Metrics;
 }
 
 export interface OpenDeps {
@@ -60,8 +63,11 @@ export async function openDeps(surroundings: Surroundings): Promise<OpenDeps> {
 }
 
 async function openOnce(surroundings: Surroundings): Promise<OpenDeps> {
-  const { config, log, stopping, target, publicUrl } = surroundings;
-  const db = openDatabase(target, { connections: config.databaseConnections });
+  const { config, log, stopping, target, publicUrl, metrics } = surroundings;
+  const db = measureDatabase(
+    openDatabase(target, { connections: config.databaseConnections }),
+    metrics,
+  );
   try {
     const unlock = typeof target === 'string' ? undefined : await acquireServerLock(db);
     const [keys, clock, listener] = await Promise.all([
@@ -77,12 +83,13 @@ async function openOnce(surroundings: Surroundings): Promise<OpenDeps> {
       publicUrl,
       db,
       listener,
-      blobs: openBlobs(config, failpoint),
+      blobs: measureBlobs(openBlobs(config, failpoint), metrics),
       clock,
       keys,
       credentials: createCredentialCache(listener),
       issuers: createOidcIssuers(config.oidcIssuers, log),
       log,
+      metrics,
       createScanner: () => kernels.createScanner(),
       stopping,
       failpoint,

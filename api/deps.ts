@@ -3,6 +3,7 @@ import type { Config } from './config.ts';
 import type { Clock } from './domain/clock.ts';
 import type { Scanner } from './kernels/scanners.ts';
 import type { OidcIssuer } from './services/identity/oidc/operator-tokens.ts';
+import type { Metrics } from './metrics/metrics.ts';
 import type { BlobStore } from './store/blobs/blob-store.ts';
 import type { Database } from './store/database.ts';
 import type { CredentialCache } from './store/identity/credential-cache.ts';
@@ -24,6 +25,7 @@ export interface Deps {
   /** Whose tokens operators may bring, by their `iss`: `createOidcIssuers(config.oidcIssuers, log)`. */
   issuers: ReadonlyMap<string, OidcIssuer>;
   log: Logger;
+  metrics: Metrics;
   /** Looks at tensor values as they arrive (this thread's kernels). */
   createScanner(): Scanner;
   /** Aborted when the process begins to shut down: polls and streams end. */

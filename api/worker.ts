@@ -3,8 +3,12 @@ import { resolve } from 'node:path';
 import { openDeps } from './bootstrap.ts';
 import { ConfigError, loadConfig } from './config.ts';
 import { createLog } from './logging.ts';
+import { createMetrics } from './metrics/metrics.ts';
+import { serveMetrics } from './metrics/serve.ts';
 import { runProcess } from './process.ts';
+import { createMeasurements } from './services/measurements.ts';
 import { runWorker } from './services/worker.ts';
+import { version } from './version.ts';
 
 await runProcess(async (stopping) => {
   const config = loadConfig(process.env);
@@ -23,8 +27,14 @@ await runProcess(async (stopping) => {
     stopping,
     target,
     publicUrl: config.publicUrl ?? `http://${host}:${port}`,
+    metrics: createMetrics({ version, role: 'worker' }),
   });
   resources.defer(close);
+  if (config.metricsPort !== undefined) {
+    const measured = await serveMetrics(createMeasurements(deps), { host, port: config.metricsPort });
+    resources.defer(measured.close);
+    log.info({ url: measured.url }, 'metrics');
+  }
   log.info('working');
   await runWorker(deps, { signal: stopping });
 });

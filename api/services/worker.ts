@@ -5,6 +5,7 @@ import type { Deps } from '../deps.ts';
 import type { Scorer } from '../domain/ml.ts';
 import { createFoldThread } from '../kernels/folds/folds.ts';
 import { channels } from '../store/journal/channels.ts';
+import { chainAudit, numberEvents } from '../store/journal/journal.ts';
 import { findNextDue } from '../store/rounds/agenda.ts';
 import { createFolder } from './aggregation/folding.ts';
 import { scoreNextVersion } from './models/scoring.ts';
@@ -32,9 +33,10 @@ export async function runWorker(deps: Deps, { signal }: { signal: AbortSignal })
   // A score can take long and can be taken again: the end of the worker does not wait for it.
   signal.addEventListener('abort', () => void scoring.close());
   await Promise.all([
-    repeat(deps, () => clockStep(deps), signal),
-    repeat(deps, () => folder.step(), signal),
-    repeat(deps, () => scoreStep(deps, scoring.scorer, signal), signal),
+    repeat(deps, 'clock', () => clockStep(deps), signal),
+    repeat(deps, 'folder', () => folder.step(), signal),
+    repeat(deps, 'scoring', () => scoreStep(deps, scoring.scorer, signal), signal),
+    repeat(deps, 'journal', () => journalStep(deps), signal),
     sweepForEver(deps, signal),
   ]);
   await folder.close();
@@ -55,22 +57,42 @@ async function scoreStep(deps: Deps, scorer: () => Promise<Scorer>, signal: Abor
   return (await scoreNextVersion(deps, scorer, signal)) ? 0 : LOOK_MS;
 }
 
-async function repeat(deps: Deps, step: Step, signal: AbortSignal): Promise<void> {
+/** Events get their numbers and the audit log its chain, also while nobody reads either. */
+async function journalStep({ db }: Deps): Promise<number> {
+  await numberEvents(db);
+  await chainAudit(db);
+  return LOOK_MS;
+}
+
+async function repeat(deps: Deps, part: string, step: Step, signal: AbortSignal): Promise<void> {
   const waker = createWaker(deps.listener, channels.work, signal);
   while (!signal.aborted) {
-    const delay = await step().catch((error: unknown) => {
-      deps.log.warn({ err: error }, 'a part of the worker failed and tries again');
-      return RETRY_MS;
-    });
+    const delay = await attempt(deps, part, step, RETRY_MS);
     if (delay > 0) await waker.wait(delay);
   }
   waker.stop();
 }
 
+async function attempt(deps: Deps, part: string, step: Step, retryMs: number): Promise<number> {
+  try {
+    const delay = await step();
+    deps.metrics.workerPasses.inc({ part, outcome: 'ok' });
+    return delay;
+  } catch (error) {
+    deps.metrics.workerPasses.inc({ part, outcome: 'failed' });
+    deps.log.warn({ err: error, part }, 'a part of the worker failed and tries again');
+    return retryMs;
+  }
+}
+
 async function sweepForEver(deps: Deps, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
-    await sweepBlobs(deps).catch((error: unknown) => deps.log.warn({ err: error }, 'the sweeper failed'));
-    await setTimeout(SWEEP_MS, undefined, { signal }).catch(() => undefined);
+    const sweep = async () => {
+      await sweepBlobs(deps);
+      return SWEEP_MS;
+    };
+    const delay = await attempt(deps, 'sweeper', sweep, SWEEP_MS);
+    await setTimeout(delay, undefined, { signal }).catch(() => undefined);
   }
 }
 

@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+import { randomUUID } from 'node:crypto';
 import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js';
 import postgres from 'postgres';
 import { keepStatements } from './prepared-statements.ts';
@@ -26,6 +27,8 @@ export interface Database {
   transaction<T>(work: (tx: Queryable) => Promise<T>): Promise<T>;
   /** Calls `wake` with each notification's payload, and with '' after every (re)connect, when some may have been missed. */
   listen(channel: string, wake: (payload: string) => void): Promise<void>;
+  /** Names this pool's connections to the database (`pg_stat_activity`). */
+  applicationName: string;
   /** The driver itself, for migrations and session locks. */
   client: postgres.Sql;
   close(): Promise<void>;
@@ -48,13 +51,14 @@ const IDLE_IN_TRANSACTION_MS = 30_000;
 
 /** Opens a pool on a PostgreSQL (15 or newer) by URL or, for the embedded one, by its socket. */
 export function openDatabase(target: string | Connection, options: { connections: number }): Database {
+  const applicationName = `fededge ${process.pid} ${randomUUID().slice(0, 8)}`;
   const settings = {
     max: options.connections,
     idle_timeout: 0,
     connect_timeout: 10,
     onnotice: () => undefined,
     connection: {
-      application_name: 'fededge',
+      application_name: applicationName,
       TimeZone: 'UTC',
       idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS,
     },
@@ -75,6 +79,7 @@ export function openDatabase(target: string | Connection, options: { connections
     async listen(channel, wake) {
       await client.listen(channel, wake, () => wake(''));
     },
+    applicationName,
     client,
     close: () => client.end({ timeout: 5 }),
   };

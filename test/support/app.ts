@@ -8,6 +8,7 @@ import type { Deps } from '../../api/deps.ts';
 import type { Role } from '../../api/domain/role.ts';
 import { createApp } from '../../api/http/app.ts';
 import { createKernels } from '../../api/kernels/kernels.ts';
+import { createMetrics } from '../../api/metrics/metrics.ts';
 import { systemPrincipal } from '../../api/services/identity/actors.ts';
 import {
   createEnrollmentToken,
@@ -89,6 +90,7 @@ export async function createTestApp(overrides: Partial<Deps> = {}): Promise<Test
       credentials: createCredentialCache(listener),
       issuers: new Map(),
       log: pino({ level: 'silent' }),
+      metrics: createMetrics({ version: 'test', role: 'server' }),
       createScanner: () => kernels.createScanner(),
       stopping: stopping.signal,
       failpoint: async () => {},

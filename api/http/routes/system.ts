@@ -2,6 +2,7 @@ import { z } from '@hono/zod-openapi';
 import type { JSONValue } from 'hono/utils/types';
 import type { Deps } from '../../deps.ts';
 import { FedEdgeError } from '../../domain/errors.ts';
+import { createMeasurements } from '../../services/measurements.ts';
 import { createReadiness } from '../../services/readiness.ts';
 import type { Document } from '../contract/document.ts';
 import { createRouter, defineOperation, json } from '../contract/operation.ts';
@@ -42,6 +43,26 @@ const getReadiness = defineOperation({
   responses: { 200: json(Ready, 'All parts answer.') },
 });
 
+const getMetrics = defineOperation({
+  method: 'get',
+  path: '/metrics',
+  operationId: 'getMetrics',
+  tag,
+  summary: 'Get what this process measures',
+  description:
+    "Prometheus' text format. No label names a device, a model or a run. What the database knows is told by every " +
+    'process alike: take `max` over them. Public, like `/readyz`: let your proxy keep it inside.',
+  policy: 'public',
+  responses: {
+    200: {
+      description: 'Metrics.',
+      content: {
+        'text/plain': { schema: z.string().openapi({ example: 'fededge_waiting_devices 12' }) },
+      },
+    },
+  },
+});
+
 const getDocument = defineOperation({
   method: 'get',
   path: '/openapi.json',
@@ -60,6 +81,7 @@ const getDocument = defineOperation({
 export function systemRoutes(deps: Deps, readDocument: () => Document) {
   const api = createRouter();
   const readiness = createReadiness(deps);
+  const measurements = createMeasurements(deps);
 
   api.openapi(getLiveness, (c) => c.json({ status: 'alive' as const }, 200));
 
@@ -69,6 +91,11 @@ export function systemRoutes(deps: Deps, readDocument: () => Document) {
     const parsed = Ready.shape.checks.safeParse(checks);
     if (!parsed.success) throw new FedEdgeError('unavailable', { checks });
     return c.json({ status: 'ready' as const, checks: parsed.data }, 200, { 'cache-control': 'no-store' });
+  });
+
+  api.openapi(getMetrics, async (c) => {
+    const { text, type } = await measurements();
+    return c.body(text, 200, { 'content-type': type, 'cache-control': 'no-store' }) as never;
   });
 
   api.openapi(getDocument, (c) =>

@@ -44,11 +44,14 @@ async function foldFile(
   { blobKey, weight, digest }: FoldableUpdate,
 ): Promise<Fault | undefined> {
   const { deps, folds } = context;
+  const endTimer = deps.metrics.foldSeconds.startTimer();
   try {
     const segments = await readSegments(deps.blobs, fold.manifest, blobKey);
     if (!segments) return 'blob_corrupt';
     const chunks = whileHeld(context, fold, deps.blobs.read(blobKey));
-    const { sha256 } = await folds.add(fold.id, { weight, segments, chunks });
+    const { sha256, bytes } = await folds.add(fold.id, { weight, segments, chunks });
+    endTimer();
+    deps.metrics.foldedBytes.inc(bytes);
     return sha256 === digest ? undefined : 'blob_corrupt';
   } catch (error) {
     if (error instanceof BlobMissingError) return 'blob_missing';

@@ -36,6 +36,7 @@ export async function publishRound(context: FoldContext, fold: Fold): Promise<vo
   ]);
   if (round?.state !== 'aggregating') return;
   if (reports.length < round.quorum) return failRound(context, fold, 'updates_rejected');
+  const endTimer = deps.metrics.publishSeconds.startTimer();
   const file = await writeVersion(context, fold, round);
   if (typeof file === 'string') return failRound(context, fold, file);
   await deps.failpoint('publish.after_blob');
@@ -49,6 +50,7 @@ export async function publishRound(context: FoldContext, fold: Fold): Promise<vo
     if (outcome === 'head_moved') await failLockedRound(tx, locked, 'head_moved', now);
     await deps.failpoint('publish.before_commit');
   });
+  endTimer();
   await deps.failpoint('publish.after_commit');
 }
 

@@ -19,6 +19,7 @@ export async function scoreNextVersion(
 ): Promise<boolean> {
   const version = await findUnscoredVersion(deps.db.pool);
   if (!version) return false;
+  const endTimer = deps.metrics.scoringSeconds.startTimer();
   const score = await scoreVersion(deps, await scorer(), version).catch((error: unknown) => {
     if (signal?.aborted || isOutage(error)) throw error;
     deps.log.error(
@@ -27,6 +28,7 @@ export async function scoreNextVersion(
     );
     return {};
   });
+  endTimer();
   await deps.db.transaction((tx) => setScore(tx, version, score, deps.clock.now()));
   return true;
 }

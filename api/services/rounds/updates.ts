@@ -9,6 +9,7 @@ import { reserveBlob, retireBlobs } from '../../store/models/blob-rows.ts';
 import { type AssignmentRow, findAssignment, findTensors } from '../../store/rounds/assignments.ts';
 import { type AcceptedUpdate, acceptUpdate } from '../../store/rounds/updates.ts';
 import { receiveTensors } from '../models/tensor-intake.ts';
+import { countAdmission } from './admissions.ts';
 import { requireAccepted, unlessRefused } from './refusals.ts';
 
 type DevicePrincipal = Extract<Principal, { kind: 'device' }>;
@@ -42,11 +43,13 @@ export async function submitUpdate(
   assignmentId: string,
   declared: DeclaredBody,
 ): Promise<Receipt> {
-  const assignment = await requireAssignment(deps, device, assignmentId);
-  const receipt = admitUpdate(deps, assignment, declared);
-  if (receipt) return receipt;
-  const update = await receiveUpdate(deps, device, assignment, declared);
-  return acknowledge(deps, device, assignment, update);
+  return countAdmission(deps, async () => {
+    const assignment = await requireAssignment(deps, device, assignmentId);
+    const receipt = admitUpdate(deps, assignment, declared);
+    if (receipt) return receipt;
+    const update = await receiveUpdate(deps, device, assignment, declared);
+    return acknowledge(deps, device, assignment, update);
+  });
 }
 
 /**

@@ -43,6 +43,7 @@ export function createWaitingRoom(deps: Deps): WaitingRoom {
     async wait(device, waitMs, signal) {
       // Registered before the first question: an assignment that is made in between wakes it.
       const waiting = enter(waiters, device.id, waitMs, signal);
+      deps.metrics.waitingDevices.set(waiters.size);
       if (deps.stopping.aborted) waiting.leave();
       try {
         const assignment = (await arrive(device)) ?? (await waiting.settled);
@@ -50,6 +51,7 @@ export function createWaitingRoom(deps: Deps): WaitingRoom {
         return { status: 'none', retryAfterSeconds: pollDelaySeconds(waiters.size, Math.random()) };
       } finally {
         waiting.leave();
+        deps.metrics.waitingDevices.set(waiters.size);
       }
     },
   };

@@ -1,0 +1,69 @@
+import type { BlobStore, BlobWriter } from '../store/blobs/blob-store.ts';
+import { BlobExistsError, BlobMissingError } from '../store/blobs/blob-store.ts';
+import type { Database } from '../store/database.ts';
+import type { Metrics } from './metrics.ts';
+
+/** The same store; its calls, their failures and bytes are counted. That a blob is not there is no failure. */
+export function measureBlobs(blobs: BlobStore, { blobOperations, blobBytes }: Metrics): BlobStore {
+  const note = (operation: string, error?: unknown) => {
+    const expected = error instanceof BlobMissingError || error instanceof BlobExistsError;
+    blobOperations.inc({ operation, outcome: error === undefined || expected ? 'ok' : 'failed' });
+  };
+  async function counted<T>(operation: string, call: () => Promise<T>): Promise<T> {
+    try {
+      const result = await call();
+      note(operation);
+      return result;
+    } catch (error) {
+      note(operation, error);
+      throw error;
+    }
+  }
+  async function* read(...request: Parameters<BlobStore['read']>): AsyncGenerator<Uint8Array> {
+    try {
+      for await (const chunk of blobs.read(...request)) {
+        blobBytes.inc({ direction: 'read' }, chunk.byteLength);
+        yield chunk;
+      }
+      note('read');
+    } catch (error) {
+      note('read', error);
+      throw error;
+    }
+  }
+  const measureWriter = (writer: BlobWriter): BlobWriter => ({
+    write: (chunk) => writer.write(chunk),
+    async commit() {
+      await counted('write', () => writer.commit());
+      blobBytes.inc({ direction: 'written' }, writer.bytes);
+    },
+    abort: () => writer.abort(),
+    get bytes() {
+      return writer.bytes;
+    },
+  });
+  return {
+    create: async (key, options) => measureWriter(await counted('create', () => blobs.create(key, options))),
+    read,
+    size: (key) => counted('size', () => blobs.size(key)),
+    delete: (key) => counted('delete', () => blobs.delete(key)),
+    list: (prefix) => blobs.list(prefix),
+    sweepTemporary: (before) => counted('sweep', () => blobs.sweepTemporary(before)),
+    check: () => counted('check', () => blobs.check()),
+  };
+}
+
+/** The same database; its transactions are timed. */
+export function measureDatabase(db: Database, { transactionSeconds }: Metrics): Database {
+  return {
+    ...db,
+    async transaction(work) {
+      const end = transactionSeconds.startTimer();
+      try {
+        return await db.transaction(work);
+      } finally {
+        end();
+      }
+    },
+  };
+}

@@ -1,0 +1,20 @@
+import type { Deps } from '../../deps.ts';
+import { FedEdgeError } from '../../domain/errors.ts';
+import type { Receipt } from './updates.ts';
+
+/** Counts what becomes of updates that are sent: `accepted`, `duplicate`, or the code of the refusal. */
+export async function countAdmission(
+  { metrics }: Pick<Deps, 'metrics'>,
+  submit: () => Promise<Receipt>,
+): Promise<Receipt> {
+  try {
+    const receipt = await submit();
+    metrics.admissions.inc({ admission: receipt.status });
+    // Synchronous rounds take updates of their own base alone.
+    if (receipt.status === 'accepted') metrics.staleness.observe(0);
+    return receipt;
+  } catch (error) {
+    metrics.admissions.inc({ admission: error instanceof FedEdgeError ? error.code : 'failed' });
+    throw error;
+  }
+}
