@@ -6,7 +6,7 @@ import { type KeptProcess, keepRunning } from './keep-running.ts';
 
 const DEVICE = fileURLToPath(new URL('./device.ts', import.meta.url));
 /** A device has little garbage that lives; without the bound ten of them hold half a gigabyte of it. */
-const NODE_OPTIONS = ['--max-semi-space-size=2'];
+const NODE_OPTIONS = ['--max-semi-space-size=4'];
 
 export interface DemoDevices {
   /** Makes them `order.devices` and sends them to work. */
