@@ -1,39 +1,15 @@
-CREATE TABLE "assignments" (
-	"id" uuid PRIMARY KEY NOT NULL,
-	"federation_id" text NOT NULL,
-	"round_id" uuid NOT NULL,
-	"device_id" uuid NOT NULL,
-	"kind" text NOT NULL,
-	"state" text NOT NULL,
-	"reason" text,
-	"created_at" timestamp (3) with time zone NOT NULL,
-	"settled_at" timestamp (3) with time zone
-);
---> statement-breakpoint
-CREATE TABLE "audit_entries" (
-	"id" bigserial PRIMARY KEY NOT NULL,
-	"position" bigint,
-	"federation_id" text NOT NULL,
-	"actor" text NOT NULL,
-	"action" text NOT NULL,
-	"target" text NOT NULL,
-	"details" jsonb NOT NULL,
-	"created_at" timestamp (3) with time zone NOT NULL,
-	"previous_hash" text,
-	"hash" text
-);
---> statement-breakpoint
-CREATE TABLE "blobs" (
-	"key" text PRIMARY KEY NOT NULL,
-	"state" text NOT NULL,
-	"created_at" timestamp (3) with time zone NOT NULL
-);
---> statement-breakpoint
 CREATE TABLE "checkpoints" (
 	"round_id" uuid PRIMARY KEY NOT NULL,
 	"sequence" integer NOT NULL,
 	"blob_key" text NOT NULL,
 	"digest" text NOT NULL
+);
+--> statement-breakpoint
+CREATE TABLE "leases" (
+	"round_id" uuid PRIMARY KEY NOT NULL,
+	"holder" text NOT NULL,
+	"fence" bigint NOT NULL,
+	"expires_at" timestamp (3) with time zone NOT NULL
 );
 --> statement-breakpoint
 CREATE TABLE "device_keys" (
@@ -58,6 +34,8 @@ CREATE TABLE "devices" (
 	"created_at" timestamp (3) with time zone NOT NULL,
 	"approved_at" timestamp (3) with time zone,
 	"revoked_at" timestamp (3) with time zone,
+	"erase_requested_at" timestamp (3) with time zone,
+	"erased_at" timestamp (3) with time zone,
 	"last_seen_at" timestamp (3) with time zone
 );
 --> statement-breakpoint
@@ -75,13 +53,39 @@ CREATE TABLE "enrollment_tokens" (
 	"revoked_at" timestamp (3) with time zone
 );
 --> statement-breakpoint
-CREATE TABLE "evaluations" (
-	"assignment_id" uuid PRIMARY KEY NOT NULL,
+CREATE TABLE "federations" (
+	"id" text PRIMARY KEY NOT NULL,
+	"created_at" timestamp (3) with time zone NOT NULL
+);
+--> statement-breakpoint
+CREATE TABLE "operator_keys" (
+	"id" uuid PRIMARY KEY NOT NULL,
 	"federation_id" text NOT NULL,
-	"round_id" uuid NOT NULL,
-	"num_examples" bigint NOT NULL,
-	"metrics" jsonb NOT NULL,
-	"received_at" timestamp (3) with time zone NOT NULL
+	"name" text NOT NULL,
+	"role" text NOT NULL,
+	"secret_hash" text NOT NULL,
+	"created_at" timestamp (3) with time zone NOT NULL,
+	"revoked_at" timestamp (3) with time zone
+);
+--> statement-breakpoint
+CREATE TABLE "used_assertions" (
+	"thumbprint" text NOT NULL,
+	"jti" text NOT NULL,
+	"expires_at" timestamp (3) with time zone NOT NULL,
+	CONSTRAINT "used_assertions_thumbprint_jti_pk" PRIMARY KEY("thumbprint","jti")
+);
+--> statement-breakpoint
+CREATE TABLE "audit_entries" (
+	"id" bigserial PRIMARY KEY NOT NULL,
+	"position" bigint,
+	"federation_id" text NOT NULL,
+	"actor" text NOT NULL,
+	"action" text NOT NULL,
+	"target" text NOT NULL,
+	"details" jsonb NOT NULL,
+	"created_at" timestamp (3) with time zone NOT NULL,
+	"previous_hash" text,
+	"hash" text
 );
 --> statement-breakpoint
 CREATE TABLE "events" (
@@ -90,11 +94,6 @@ CREATE TABLE "events" (
 	"federation_id" text NOT NULL,
 	"type" text NOT NULL,
 	"subject" jsonb NOT NULL,
-	"created_at" timestamp (3) with time zone NOT NULL
-);
---> statement-breakpoint
-CREATE TABLE "federations" (
-	"id" text PRIMARY KEY NOT NULL,
 	"created_at" timestamp (3) with time zone NOT NULL
 );
 --> statement-breakpoint
@@ -110,11 +109,10 @@ CREATE TABLE "idempotency_keys" (
 	CONSTRAINT "idempotency_keys_federation_id_principal_key_pk" PRIMARY KEY("federation_id","principal","key")
 );
 --> statement-breakpoint
-CREATE TABLE "leases" (
-	"round_id" uuid PRIMARY KEY NOT NULL,
-	"holder" text NOT NULL,
-	"fence" bigint NOT NULL,
-	"expires_at" timestamp (3) with time zone NOT NULL
+CREATE TABLE "blobs" (
+	"key" text PRIMARY KEY NOT NULL,
+	"state" text NOT NULL,
+	"created_at" timestamp (3) with time zone NOT NULL
 );
 --> statement-breakpoint
 CREATE TABLE "model_versions" (
@@ -147,14 +145,25 @@ CREATE TABLE "models" (
 	"created_at" timestamp (3) with time zone NOT NULL
 );
 --> statement-breakpoint
-CREATE TABLE "operator_keys" (
+CREATE TABLE "assignments" (
 	"id" uuid PRIMARY KEY NOT NULL,
 	"federation_id" text NOT NULL,
-	"name" text NOT NULL,
-	"role" text NOT NULL,
-	"secret_hash" text NOT NULL,
+	"round_id" uuid NOT NULL,
+	"device_id" uuid NOT NULL,
+	"kind" text NOT NULL,
+	"state" text NOT NULL,
+	"reason" text,
 	"created_at" timestamp (3) with time zone NOT NULL,
-	"revoked_at" timestamp (3) with time zone
+	"settled_at" timestamp (3) with time zone
+);
+--> statement-breakpoint
+CREATE TABLE "evaluations" (
+	"assignment_id" uuid PRIMARY KEY NOT NULL,
+	"federation_id" text NOT NULL,
+	"round_id" uuid NOT NULL,
+	"num_examples" bigint NOT NULL,
+	"metrics" jsonb NOT NULL,
+	"received_at" timestamp (3) with time zone NOT NULL
 );
 --> statement-breakpoint
 CREATE TABLE "rounds" (
@@ -220,7 +229,8 @@ CREATE TABLE "updates" (
 	"norm" double precision NOT NULL,
 	"scalars" jsonb NOT NULL,
 	"metrics" jsonb NOT NULL,
-	"received_at" timestamp (3) with time zone NOT NULL
+	"received_at" timestamp (3) with time zone NOT NULL,
+	"retained_until" timestamp (3) with time zone
 );
 --> statement-breakpoint
 CREATE TABLE "upload_parts" (
@@ -244,44 +254,39 @@ CREATE TABLE "uploads" (
 	"expires_at" timestamp (3) with time zone NOT NULL
 );
 --> statement-breakpoint
-CREATE TABLE "used_assertions" (
-	"thumbprint" text NOT NULL,
-	"jti" text NOT NULL,
-	"expires_at" timestamp (3) with time zone NOT NULL,
-	CONSTRAINT "used_assertions_thumbprint_jti_pk" PRIMARY KEY("thumbprint","jti")
-);
---> statement-breakpoint
-ALTER TABLE "assignments" ADD CONSTRAINT "assignments_round_id_rounds_id_fk" FOREIGN KEY ("round_id") REFERENCES "public"."rounds"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
-ALTER TABLE "assignments" ADD CONSTRAINT "assignments_device_id_devices_id_fk" FOREIGN KEY ("device_id") REFERENCES "public"."devices"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "checkpoints" ADD CONSTRAINT "checkpoints_round_id_rounds_id_fk" FOREIGN KEY ("round_id") REFERENCES "public"."rounds"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
+ALTER TABLE "leases" ADD CONSTRAINT "leases_round_id_rounds_id_fk" FOREIGN KEY ("round_id") REFERENCES "public"."rounds"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "device_keys" ADD CONSTRAINT "device_keys_device_id_devices_id_fk" FOREIGN KEY ("device_id") REFERENCES "public"."devices"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "devices" ADD CONSTRAINT "devices_enrollment_token_id_enrollment_tokens_id_fk" FOREIGN KEY ("enrollment_token_id") REFERENCES "public"."enrollment_tokens"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
-ALTER TABLE "evaluations" ADD CONSTRAINT "evaluations_assignment_id_assignments_id_fk" FOREIGN KEY ("assignment_id") REFERENCES "public"."assignments"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
-ALTER TABLE "leases" ADD CONSTRAINT "leases_round_id_rounds_id_fk" FOREIGN KEY ("round_id") REFERENCES "public"."rounds"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "model_versions" ADD CONSTRAINT "model_versions_model_id_models_id_fk" FOREIGN KEY ("model_id") REFERENCES "public"."models"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
+ALTER TABLE "assignments" ADD CONSTRAINT "assignments_round_id_rounds_id_fk" FOREIGN KEY ("round_id") REFERENCES "public"."rounds"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
+ALTER TABLE "assignments" ADD CONSTRAINT "assignments_device_id_devices_id_fk" FOREIGN KEY ("device_id") REFERENCES "public"."devices"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
+ALTER TABLE "evaluations" ADD CONSTRAINT "evaluations_assignment_id_assignments_id_fk" FOREIGN KEY ("assignment_id") REFERENCES "public"."assignments"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "rounds" ADD CONSTRAINT "rounds_run_id_runs_id_fk" FOREIGN KEY ("run_id") REFERENCES "public"."runs"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "runs" ADD CONSTRAINT "runs_model_id_models_id_fk" FOREIGN KEY ("model_id") REFERENCES "public"."models"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "updates" ADD CONSTRAINT "updates_assignment_id_assignments_id_fk" FOREIGN KEY ("assignment_id") REFERENCES "public"."assignments"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "updates" ADD CONSTRAINT "updates_round_id_rounds_id_fk" FOREIGN KEY ("round_id") REFERENCES "public"."rounds"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "upload_parts" ADD CONSTRAINT "upload_parts_upload_id_uploads_id_fk" FOREIGN KEY ("upload_id") REFERENCES "public"."uploads"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "uploads" ADD CONSTRAINT "uploads_assignment_id_assignments_id_fk" FOREIGN KEY ("assignment_id") REFERENCES "public"."assignments"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
-CREATE UNIQUE INDEX "assignments_one_open" ON "assignments" USING btree ("device_id","kind") WHERE "assignments"."state" = 'open';--> statement-breakpoint
-CREATE UNIQUE INDEX "assignments_device" ON "assignments" USING btree ("round_id","device_id");--> statement-breakpoint
-CREATE UNIQUE INDEX "audit_position" ON "audit_entries" USING btree ("position");--> statement-breakpoint
-CREATE INDEX "audit_unnumbered" ON "audit_entries" USING btree ("id") WHERE "audit_entries"."position" is null;--> statement-breakpoint
-CREATE INDEX "blobs_unsettled" ON "blobs" USING btree ("state","created_at") WHERE "blobs"."state" <> 'live';--> statement-breakpoint
 CREATE INDEX "device_keys_device" ON "device_keys" USING btree ("device_id");--> statement-breakpoint
 CREATE INDEX "devices_present" ON "devices" USING btree ("federation_id","state","last_seen_at");--> statement-breakpoint
 CREATE INDEX "devices_page" ON "devices" USING btree ("federation_id","id");--> statement-breakpoint
+CREATE INDEX "devices_to_erase" ON "devices" USING btree ("id") WHERE "devices"."erase_requested_at" is not null and "devices"."erased_at" is null;--> statement-breakpoint
 CREATE UNIQUE INDEX "enrollment_tokens_secret" ON "enrollment_tokens" USING btree ("secret_hash");--> statement-breakpoint
-CREATE INDEX "evaluations_round" ON "evaluations" USING btree ("round_id");--> statement-breakpoint
+CREATE UNIQUE INDEX "operator_keys_secret" ON "operator_keys" USING btree ("secret_hash");--> statement-breakpoint
+CREATE INDEX "used_assertions_expiry" ON "used_assertions" USING btree ("expires_at");--> statement-breakpoint
+CREATE UNIQUE INDEX "audit_position" ON "audit_entries" USING btree ("position");--> statement-breakpoint
+CREATE INDEX "audit_unnumbered" ON "audit_entries" USING btree ("id") WHERE "audit_entries"."position" is null;--> statement-breakpoint
 CREATE UNIQUE INDEX "events_position" ON "events" USING btree ("position");--> statement-breakpoint
 CREATE INDEX "events_unnumbered" ON "events" USING btree ("id") WHERE "events"."position" is null;--> statement-breakpoint
 CREATE INDEX "idempotency_age" ON "idempotency_keys" USING btree ("claimed_at");--> statement-breakpoint
+CREATE INDEX "blobs_unsettled" ON "blobs" USING btree ("state","created_at") WHERE "blobs"."state" <> 'live';--> statement-breakpoint
 CREATE UNIQUE INDEX "model_versions_round" ON "model_versions" USING btree ("round_id");--> statement-breakpoint
 CREATE INDEX "model_versions_unscored" ON "model_versions" USING btree ("model_id","version") WHERE "model_versions"."score" is null;--> statement-breakpoint
 CREATE UNIQUE INDEX "models_name" ON "models" USING btree ("federation_id","name");--> statement-breakpoint
-CREATE UNIQUE INDEX "operator_keys_secret" ON "operator_keys" USING btree ("secret_hash");--> statement-breakpoint
+CREATE UNIQUE INDEX "assignments_one_open" ON "assignments" USING btree ("device_id","kind") WHERE "assignments"."state" = 'open';--> statement-breakpoint
+CREATE UNIQUE INDEX "assignments_device" ON "assignments" USING btree ("round_id","device_id");--> statement-breakpoint
+CREATE INDEX "evaluations_round" ON "evaluations" USING btree ("round_id");--> statement-breakpoint
 CREATE UNIQUE INDEX "rounds_number" ON "rounds" USING btree ("run_id","kind","number");--> statement-breakpoint
 CREATE UNIQUE INDEX "rounds_one_open" ON "rounds" USING btree ("run_id","kind") WHERE "rounds"."state" in ('pending', 'collecting', 'aggregating');--> statement-breakpoint
 CREATE INDEX "rounds_open" ON "rounds" USING btree ("state") WHERE "rounds"."state" in ('pending', 'collecting', 'aggregating');--> statement-breakpoint
@@ -289,5 +294,6 @@ CREATE UNIQUE INDEX "runs_one_a_model" ON "runs" USING btree ("model_id") WHERE 
 CREATE INDEX "runs_active" ON "runs" USING btree ("state") WHERE "runs"."state" in ('active', 'paused');--> statement-breakpoint
 CREATE INDEX "runs_page" ON "runs" USING btree ("federation_id","id");--> statement-breakpoint
 CREATE UNIQUE INDEX "updates_sequence" ON "updates" USING btree ("round_id","sequence");--> statement-breakpoint
-CREATE INDEX "uploads_expiry" ON "uploads" USING btree ("expires_at");--> statement-breakpoint
-CREATE INDEX "used_assertions_expiry" ON "used_assertions" USING btree ("expires_at");
+CREATE INDEX "updates_device" ON "updates" USING btree ("device_id");--> statement-breakpoint
+CREATE INDEX "updates_retained" ON "updates" USING btree ("federation_id","retained_until") WHERE "updates"."retained_until" is not null;--> statement-breakpoint
+CREATE INDEX "uploads_expiry" ON "uploads" USING btree ("expires_at");

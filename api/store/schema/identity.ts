@@ -1,3 +1,4 @@
+import { sql } from 'drizzle-orm';
 import {
   boolean,
   index,
@@ -64,11 +65,17 @@ export const devices = pgTable(
     createdAt: instant('created_at').notNull(),
     approvedAt: instant('approved_at'),
     revokedAt: instant('revoked_at'),
+    /** An operator asked to erase it; done, once its rounds are over, at `erasedAt`. */
+    eraseRequestedAt: instant('erase_requested_at'),
+    erasedAt: instant('erased_at'),
     lastSeenAt: instant('last_seen_at'),
   },
   (t) => [
     index('devices_present').on(t.federationId, t.state, t.lastSeenAt),
     index('devices_page').on(t.federationId, t.id),
+    index('devices_to_erase')
+      .on(t.id)
+      .where(sql`${t.eraseRequestedAt} is not null and ${t.erasedAt} is null`),
   ],
 );
 

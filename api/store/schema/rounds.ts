@@ -140,8 +140,14 @@ export const updates = pgTable(
     scalars: jsonb('scalars').$type<Record<string, number>>().notNull(),
     metrics: jsonb('metrics').$type<Metrics>().notNull(),
     receivedAt: instant('received_at').notNull(),
+    /** Its file is kept after its round, until then at most. Null: it is not. */
+    retainedUntil: instant('retained_until'),
   },
-  (t) => [uniqueIndex('updates_sequence').on(t.roundId, t.sequence)],
+  (t) => [
+    uniqueIndex('updates_sequence').on(t.roundId, t.sequence),
+    index('updates_device').on(t.deviceId),
+    index('updates_retained').on(t.federationId, t.retainedUntil).where(sql`${t.retainedUntil} is not null`),
+  ],
 );
 
 export const evaluations = pgTable(
