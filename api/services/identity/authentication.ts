@@ -16,6 +16,9 @@ export const CLOCK_TOLERANCE_SECONDS = 5;
 
 const BEARER = /^Bearer +([\w.-]+)$/i;
 
+const THUMBPRINT = /^[\w-]{43}$/;
+const FEDERATION = /^[\w.-]{1,100}$/;
+
 /**
  * Reads `Authorization: Bearer ...` and holds it against an operation's policy. An operator key is looked up by its
  * hash; an access token (RFC 9068) needs our signature and a key of its device that is still valid; a token of a
@@ -109,5 +112,6 @@ function readClaims(claims: JWTPayload): { federationId: string; deviceId: strin
   if (typeof sub !== 'string' || typeof federation !== 'string' || typeof thumbprint !== 'string') {
     throw new FedEdgeError('unauthorized');
   }
+  if (!THUMBPRINT.test(thumbprint) || !FEDERATION.test(federation)) throw new FedEdgeError('unauthorized');
   return { federationId: federation, deviceId: sub, thumbprint };
 }
