@@ -88,7 +88,7 @@ function createLines(stream: NodeJS.WriteStream): Display {
       const { name, status, done } = progress;
       if (!done || finished.has(name)) return;
       finished.add(name);
-      say(`  ${name}  ${describeValue(progress)}  ${status}`);
+      say(`  ${name}  ${describeValue(progress)}  ${status}`.trimEnd());
     },
   };
 }
