@@ -12,10 +12,12 @@ export interface DemoOptions {
 
 const EXAMPLES = `
 Examples:
-  npm run demo                                  ten devices, a progress bar a round
-  npm run demo -- --devices 4 --rounds 3        a smaller one
-  npm run demo -- --json                        the result as one JSON object in the last line
-  npm run demo -- --data-dir /tmp/federation    keeps its state there; Ctrl-C and run it again to resume`;
+  npm run demo                                 ten devices, a bar a round
+  npm run demo -- --devices 4 --rounds 3       a smaller one
+  npm run demo -- --json                       the result for programs
+  npm run demo -- --data-dir /tmp/federation   keeps its state there
+
+Ctrl-C stops it; the same command goes on where it was.`;
 
 /** Reads the command line; prints help or what is wrong with it and exits. */
 export function readOptions(argv: readonly string[]): DemoOptions {

@@ -35,8 +35,7 @@ export function describeResult(
 ${table.join('\n')}
 
 Look around
-  npm start -- --data-dir ${dataDir}
-  open http://127.0.0.1:8080/docs
+  npm start -- --data-dir ${dataDir}    (then http://127.0.0.1:8080/docs)
   curl -H "Authorization: Bearer $(cat ${join(dataDir, 'operator.key')})" \\
     http://127.0.0.1:8080/v1/models/${model}/versions
 
