@@ -6,9 +6,11 @@ const MIN_BYTES = 4096;
 /** Looks per window. A connection is closed at most one look after its window. */
 const LOOKS = 5;
 
+/** Looks, not time: a process that was itself held up has not given anybody a chance. */
 interface Mark {
   bytes: number;
-  at: number;
+  /** Since then, in vain. */
+  looks: number;
 }
 
 interface Watched {
@@ -25,7 +27,11 @@ interface Watched {
 export function closeStalled(server: Server, windowMs: number): void {
   const sockets = new Map<Socket, Watched>();
   server.on('connection', (socket: Socket) => {
-    sockets.set(socket, { incoming: undefined, received: mark(0), sent: mark(0) });
+    sockets.set(socket, {
+      incoming: undefined,
+      received: { bytes: 0, looks: 0 },
+      sent: { bytes: 0, looks: 0 },
+    });
     socket.once('close', () => sockets.delete(socket));
   });
   const onRequest = (incoming: IncomingMessage) => {
@@ -34,30 +40,23 @@ export function closeStalled(server: Server, windowMs: number): void {
   };
   server.on('request', onRequest);
   const look = () => {
-    for (const [socket, watched] of sockets) if (isStalled(socket, watched, windowMs)) socket.destroy();
+    for (const [socket, watched] of sockets) if (isStalled(socket, watched)) socket.destroy();
   };
   const timer = setInterval(look, windowMs / LOOKS).unref();
   server.once('close', () => clearInterval(timer));
 }
 
-function isStalled(socket: Socket, { incoming, received, sent }: Watched, windowMs: number): boolean {
+function isStalled(socket: Socket, { incoming, received, sent }: Watched): boolean {
   const isReceiving = incoming !== undefined && !incoming.complete && incoming.readableFlowing === true;
   const { unsent, sentBytes } = measureSending(socket);
-  return (
-    hasStopped(received, isReceiving, socket.bytesRead, windowMs) ||
-    hasStopped(sent, unsent > 0, sentBytes, windowMs)
-  );
+  return hasStopped(received, isReceiving, socket.bytesRead) || hasStopped(sent, unsent > 0, sentBytes);
 }
 
 /** True if too little has moved since the mark for a whole window. The mark moves on with the bytes. */
-function hasStopped(last: Mark, isExpected: boolean, bytes: number, windowMs: number): boolean {
-  if (isExpected && bytes - last.bytes < MIN_BYTES) return performance.now() - last.at >= windowMs;
-  Object.assign(last, mark(bytes));
+function hasStopped(mark: Mark, isExpected: boolean, bytes: number): boolean {
+  if (isExpected && bytes - mark.bytes < MIN_BYTES) return ++mark.looks > LOOKS;
+  Object.assign(mark, { bytes, looks: 0 });
   return false;
-}
-
-function mark(bytes: number): Mark {
-  return { bytes, at: performance.now() };
 }
 
 /**
