@@ -30,6 +30,8 @@ export const idempotencyProblems: readonly ProblemCode[] = [
   'idempotency_in_progress',
   'idempotency_answer_lost',
   'idempotency_key_reused',
+  'length_required',
+  'too_large',
 ];
 
 /** Lets the requests that share an Idempotency-Key have one effect and one answer. Goes after authentication. */

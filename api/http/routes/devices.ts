@@ -51,7 +51,7 @@ const updateDeviceOperation = defineOperation({
     params: deviceParams,
     body: jsonBody(
       z
-        .object({ name: schemas.deviceNameSchema.optional(), labels: schemas.labelsSchema.optional() })
+        .strictObject({ name: schemas.deviceNameSchema.optional(), labels: schemas.labelsSchema.optional() })
         .openapi('UpdateDevice'),
     ),
   },

@@ -42,7 +42,7 @@ const createEnrollmentTokenOperation = defineOperation({
   request: {
     body: jsonBody(
       z
-        .object({
+        .strictObject({
           name: trimmedLine(100).openapi({ example: 'berlin gateways' }),
           labels: labelsSchema.default({}).openapi({ description: 'Given to every device that enrols.' }),
           requiresApproval: z

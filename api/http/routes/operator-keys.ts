@@ -49,7 +49,7 @@ const createOperatorKeyOperation = defineOperation({
   summary: 'Create an operator key',
   policy: 'operator',
   idempotent: true,
-  request: { body: jsonBody(z.object({ name, role }).openapi('CreateOperatorKey')) },
+  request: { body: jsonBody(z.strictObject({ name, role }).openapi('CreateOperatorKey')) },
   responses: { 201: json(createdKey, 'The key, with its secret.') },
 });
 

@@ -22,7 +22,7 @@ const registerDeviceOperation = defineOperation({
   request: {
     body: jsonBody(
       z
-        .object({
+        .strictObject({
           enrollmentToken: z
             .string()
             .min(1)
@@ -71,7 +71,7 @@ const updateOwnDeviceOperation = defineOperation({
   policy: 'device',
   request: {
     body: jsonBody(
-      z.object({ properties: schemas.devicePropertiesPatchSchema }).openapi('UpdateOwnDevice', {
+      z.strictObject({ properties: schemas.devicePropertiesPatchSchema }).openapi('UpdateOwnDevice', {
         example: { properties: { battery: 0.4, charging: false } },
       }),
     ),
@@ -91,7 +91,7 @@ const rotateKeyOperation = defineOperation({
   request: {
     body: jsonBody(
       z
-        .object({
+        .strictObject({
           key: schemas.publicKeySchema,
           proof: schemas.proofSchema,
           possession: schemas.proofSchema,

@@ -1720,6 +1720,14 @@ export type ApproveDeviceErrors = {
      */
     409: Problem;
     /**
+     * `length_required`: Content-Length is missing.
+     */
+    411: Problem;
+    /**
+     * `too_large`: The body is larger than allowed.
+     */
+    413: Problem;
+    /**
      * `idempotency_key_reused`: The Idempotency-Key was used for another request.
      */
     422: Problem;
@@ -1795,6 +1803,14 @@ export type RevokeDeviceErrors = {
      * `idempotency_answer_lost`: The first request with this key took effect, but its answer was lost.
      */
     409: Problem;
+    /**
+     * `length_required`: Content-Length is missing.
+     */
+    411: Problem;
+    /**
+     * `too_large`: The body is larger than allowed.
+     */
+    413: Problem;
     /**
      * `idempotency_key_reused`: The Idempotency-Key was used for another request.
      */
@@ -3110,6 +3126,14 @@ export type PauseRunErrors = {
      */
     409: Problem;
     /**
+     * `length_required`: Content-Length is missing.
+     */
+    411: Problem;
+    /**
+     * `too_large`: The body is larger than allowed.
+     */
+    413: Problem;
+    /**
      * `idempotency_key_reused`: The Idempotency-Key was used for another request.
      */
     422: Problem;
@@ -3188,6 +3212,14 @@ export type ResumeRunErrors = {
      */
     409: Problem;
     /**
+     * `length_required`: Content-Length is missing.
+     */
+    411: Problem;
+    /**
+     * `too_large`: The body is larger than allowed.
+     */
+    413: Problem;
+    /**
      * `idempotency_key_reused`: The Idempotency-Key was used for another request.
      */
     422: Problem;
@@ -3265,6 +3297,14 @@ export type StopRunErrors = {
      * `conflict`: The state does not allow this.
      */
     409: Problem;
+    /**
+     * `length_required`: Content-Length is missing.
+     */
+    411: Problem;
+    /**
+     * `too_large`: The body is larger than allowed.
+     */
+    413: Problem;
     /**
      * `idempotency_key_reused`: The Idempotency-Key was used for another request.
      */
