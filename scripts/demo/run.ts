@@ -37,9 +37,10 @@ export async function runDemo(options: Options, signal: AbortSignal): Promise<vo
   const watching = watchRun(operator, run.id, display.update, signal);
   const trained = await Promise.race([watching, fleet.failure, server.failure]);
   const seconds = round((performance.now() - startedAt) / 1000, 1);
-  await fleet.stop();
+  const leaving = fleet.stop();
   display.say('\nCentral training with the same data and budget, for comparison ...');
   const centralAccuracy = await comparison.finish(display.update, signal);
+  await leaving;
   const result = {
     devices,
     rounds: trained.rounds,
