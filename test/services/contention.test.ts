@@ -1,13 +1,15 @@
 import { setTimeout } from 'node:timers/promises';
 import { eq, sql } from 'drizzle-orm';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Deps } from '../../api/deps.ts';
 import { systemPrincipal } from '../../api/services/identity/actors.ts';
 import { revokeDevice } from '../../api/services/identity/devices.ts';
 import { returnAssignment } from '../../api/services/rounds/assignments.ts';
 import { advanceRounds } from '../../api/services/rounds/round-clock.ts';
 import { pauseRun, resumeRun, stopRun } from '../../api/services/rounds/runs.ts';
+import { newId } from '../../api/store/ids.ts';
 import { takeLease } from '../../api/store/rounds/leases.ts';
+import { insertAssignments } from '../../api/store/rounds/rounds.ts';
 import { runs } from '../../api/store/schema.ts';
 import { createTestApp, type TestApp } from '../support/app.ts';
 import { findFaults } from '../support/round-faults.ts';
@@ -203,3 +205,38 @@ it('two runs that draw the same devices at once share them out', async () => {
   }
   expect(await findFaults(test.deps)).toEqual([]);
 });
+
+it('a cohort whose devices another round takes at that moment is drawn later, not in part', async () => {
+  const labels = { site: 'shared' };
+  const settings = { quorum: 5, capacity: 6 };
+  const rival = await seedFederation(test.deps, { devices: 4, settings, labels });
+  await advanceRounds(test.deps);
+  const [pending] = await view.rounds(test.deps, rival.runId);
+  // The clock has nothing to do with the rival itself, so that it comes to the second round at once.
+  await stopRun(test.deps, systemPrincipal, rival.runId);
+  const { runId } = await seedFederation(test.deps, { devices: 0, settings: { quorum: 3 }, labels });
+  const taken = Promise.withResolvers<void>();
+  const commit = Promise.withResolvers<void>();
+  const taking = other.db.transaction(async (tx) => {
+    const invited = rival.devices.slice(0, 2).map(({ id }) => ({ id: newId(new Date()), deviceId: id }));
+    await insertAssignments(tx, pending!, invited, test.clock.now());
+    taken.resolve();
+    await commit.promise;
+  });
+  await taken.promise;
+  const drawing = advanceRounds(test.deps);
+  // It has found four devices and waits to learn what becomes of two of them.
+  await vi.waitFor(async () => expect(await countWaiting(other)).toBe(1));
+  commit.resolve();
+  await Promise.all([taking, drawing]);
+  const [round] = await view.rounds(test.deps, runId);
+  expect(round).toMatchObject({ state: 'pending', invited: 0, openAssignments: 0 });
+  expect(await view.assignments(test.deps, round!.id)).toEqual([]);
+});
+
+async function countWaiting({ db }: Deps): Promise<number> {
+  const rows = await db.pool.execute<{ waiting: string }>(sql`
+    select count(*) as waiting from pg_stat_activity
+    where datname = current_database() and wait_event_type = 'Lock'`);
+  return Number(rows[0]!.waiting);
+}

@@ -155,18 +155,21 @@ describe('the end of a run', () => {
     ]);
   });
 
-  it('evaluates its last version after the evaluate round that was open then', async () => {
-    const run = await openRun({ rounds: 3 });
+  it.each([
+    ['that collects', 3, 'collecting', evaluate.deadlineMs],
+    ['that waits for its quorum', 4, 'pending', 30_000],
+  ])('evaluates its last version after an evaluate round %s', async (_name, quorum, state, ms) => {
+    const run = await openRun({ rounds: 3, evaluate: { ...evaluate, quorum, capacity: 4 } });
     await run.train(3);
     expect(await view.run(test.deps, run.runId)).toMatchObject({ state: 'completed' });
-    expect(await run.rounds('evaluate')).toMatchObject([{ baseVersion: 3, state: 'collecting' }]);
-    test.clock.advance(evaluate.deadlineMs);
+    expect(await run.rounds('evaluate')).toMatchObject([{ baseVersion: 3, state }]);
+    test.clock.advance(ms);
     await worker.turn();
     expect(await run.rounds('evaluate')).toMatchObject([
       { baseVersion: 3, state: 'failed' },
-      { baseVersion: 4, state: 'collecting' },
+      { baseVersion: 4, state },
     ]);
-    test.clock.advance(evaluate.deadlineMs);
+    test.clock.advance(ms);
     await worker.turn();
     expect(await run.rounds('evaluate')).toHaveLength(2);
   });

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { placeTensors } from '../../domain/manifest.ts';
 import { averageMetrics } from '../../domain/metrics.ts';
 import type { FailureReason } from '../../domain/round.ts';
+import { retainedUntil } from '../../domain/run.ts';
 import { encodeTensorHeader } from '../../domain/tensors.ts';
 import { FoldRequestError, NonFiniteError } from '../../kernels/folds/fold-errors.ts';
 import { BlobMissingError } from '../../store/blobs/blob-store.ts';
@@ -43,8 +44,8 @@ export async function publishRound(context: FoldContext, fold: Fold): Promise<vo
   await deps.db.transaction(async (tx) => {
     const locked = await lockForEnding(tx, fold);
     const now = deps.clock.now();
-    const { retainUpdates } = fold;
-    const publication = { ...file, metrics: averageMetrics(reports), retainUpdates, now };
+    const retention = { retainedUntil: retainedUntil(fold.settings, now) };
+    const publication = { ...file, ...retention, metrics: averageMetrics(reports), now };
     const outcome = await publishVersion(tx, locked, publication);
     if (outcome === 'blob_swept') throw new Error(`${file.blobKey} was swept before it was published`);
     if (outcome === 'head_moved') await failLockedRound(tx, locked, 'head_moved', now);
@@ -88,8 +89,8 @@ async function writeVersion(
   const hash = createHash('sha256').update(head);
   try {
     await writer.write(head);
-    const current = whileHeld(context, fold, readBase(context, base, dataBytes));
-    for await (const chunk of folds.finish(fold.id, current)) {
+    const chunks = whileHeld(context, fold, deps.blobs.read(base.blobKey));
+    for await (const chunk of folds.finish(fold.id, readBase(chunks, base, dataBytes))) {
       hash.update(chunk);
       await writer.write(chunk);
     }
@@ -117,13 +118,13 @@ function failureOf(error: unknown): FailureReason | undefined {
 
 /** The base's data without its header; throws if the file's digest is not the published one. */
 async function* readBase(
-  { deps }: FoldContext,
+  chunks: AsyncIterable<Uint8Array>,
   base: VersionFile,
   dataBytes: number,
 ): AsyncIterable<Uint8Array> {
   const hash = createHash('sha256');
   let skip = base.bytes - dataBytes;
-  for await (const chunk of deps.blobs.read(base.blobKey)) {
+  for await (const chunk of chunks) {
     hash.update(chunk);
     const skipped = Math.min(skip, chunk.length);
     skip -= skipped;
