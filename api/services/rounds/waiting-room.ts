@@ -1,7 +1,7 @@
 import type { Deps } from '../../deps.ts';
 import { pollDelaySeconds } from '../../domain/pace.ts';
 import type { Principal } from '../../domain/role.ts';
-import { touchDevices } from '../../store/identity/devices.ts';
+import { findRevokedDevices, touchDevices } from '../../store/identity/devices.ts';
 import { channels, notify } from '../../store/journal/channels.ts';
 import { areDevicesWanted } from '../../store/rounds/agenda.ts';
 import { type AssignmentRow, findOpenAssignments } from '../../store/rounds/assignments.ts';
@@ -27,16 +27,19 @@ const BATCH = 10_000;
 
 /**
  * One question for all devices that wait here, when assignments were made, every 5 s and after a reconnect: a waiting
- * device costs a socket and a timer, no query of its own. Those that arrive at once are asked for at once, too.
+ * device costs a socket and a timer, no query of its own. Those that arrive at once are asked for at once, too. A
+ * device that is revoked does not wait on: its poll ends at once, and within 5 s if nobody tells us.
  */
 export function createWaitingRoom(deps: Deps): WaitingRoom {
   const waiters = new Map<string, Set<Settle>>();
   const arrive = gatherQuestions((devices: readonly DevicePrincipal[]) => findWork(deps, devices));
   const look = createLook(deps, waiters);
   deps.listener.subscribe(channels.assignments, look);
+  // Its credentials changed, maybe to none: the poll that comes instead tells.
+  deps.listener.subscribe(channels.credentials, (id) => turnAway(waiters, [id]));
   setInterval(look, LOOK_MS).unref();
   deps.stopping.addEventListener('abort', () => {
-    for (const settle of [...waiters.values()].flatMap((set) => [...set])) settle(undefined);
+    turnAway(waiters, [...waiters.keys()]);
   });
 
   return {
@@ -65,7 +68,12 @@ function createLook(deps: Deps, waiters: ReadonlyMap<string, ReadonlySet<Settle>
   async function look(): Promise<void> {
     const ids = [...waiters.keys()];
     for (let start = 0; start < ids.length; start += BATCH) {
-      const found = await findAssignments(deps, ids.slice(start, start + BATCH));
+      const batch = ids.slice(start, start + BATCH);
+      const [revoked, found] = await Promise.all([
+        findRevokedDevices(deps.db.pool, batch),
+        findAssignments(deps, batch),
+      ]);
+      turnAway(waiters, revoked);
       for (const [deviceId, assignment] of found) {
         for (const settle of waiters.get(deviceId) ?? []) settle(assignment);
       }
@@ -118,6 +126,11 @@ async function findAssignments(
   ]);
   // Train assignments come before evaluate ones: of two of a device, the later in the list is replaced.
   return new Map(open.reverse().map((assignment) => [assignment.deviceId, assignment]));
+}
+
+/** Ends the polls of these devices without an assignment. */
+function turnAway(waiters: ReadonlyMap<string, ReadonlySet<Settle>>, deviceIds: readonly string[]): void {
+  for (const id of deviceIds) for (const settle of [...(waiters.get(id) ?? [])]) settle(undefined);
 }
 
 function enter(waiters: Map<string, Set<Settle>>, deviceId: string, waitMs: number, signal: AbortSignal) {

@@ -117,6 +117,19 @@ export async function touchDevices(q: Queryable, ids: readonly string[], now: Da
   await q.update(devices).set({ lastSeenAt: now }).where(inArray(devices.id, due));
 }
 
+/** Which of these devices are revoked, or not there any more. */
+export async function findRevokedDevices(q: Queryable, ids: readonly string[]): Promise<string[]> {
+  if (ids.length === 0) return [];
+  const usable = q
+    .select({ id: devices.id })
+    .from(devices)
+    .where(and(sql`${devices.id} = asked.id`, ne(devices.state, 'revoked')));
+  const rows = await q.execute<{ id: string }>(
+    sql`select asked.id from unnest(${`{${ids.join(',')}}`}::uuid[]) as asked (id) where not exists ${usable}`,
+  );
+  return rows.map(({ id }) => id);
+}
+
 function isDevice(federationId: string, id: string): SQL | undefined {
   return and(eq(devices.id, id), eq(devices.federationId, federationId));
 }
