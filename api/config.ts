@@ -48,6 +48,8 @@ const environment = z.object({
   FEDEDGE_MAX_CONNECTIONS: z.coerce.number().int().min(10).max(1_000_000).default(20_000),
   FEDEDGE_MAX_CONNECTIONS_PER_ADDRESS: z.coerce.number().int().min(1).max(1_000_000).default(12_000),
   FEDEDGE_MAX_UPLOADS: z.coerce.number().int().min(1).max(10_000).default(32),
+  FEDEDGE_RETAINED_UPDATE_BYTES: z.coerce.number().int().min(0).default(10_000_000_000),
+  FEDEDGE_EVENT_DAYS: z.coerce.number().int().min(1).max(3650).default(90),
   FEDEDGE_METRICS_PORT: z.coerce.number().int().min(0).max(65_535).optional(),
   FEDEDGE_LEASE_MS: milliseconds.default(10_000),
   FEDEDGE_CHECKPOINT_UPDATES: z.coerce.number().int().min(1).optional(),
@@ -75,6 +77,10 @@ export interface Config {
   oidcIssuers: readonly OidcIssuerConfig[];
   maxUpdateBytes: number;
   limits: LimitsConfig;
+  /** Files of folded updates that a federation may keep; the oldest go first. */
+  retainedUpdateBytes: number;
+  /** Events are kept for so long. */
+  eventDays: number;
   /** Where a worker without HTTP serves its metrics. Unset: nowhere. */
   metricsPort: number | undefined;
   leaseMs: number;
@@ -156,6 +162,8 @@ function toConfig(env: z.infer<typeof environment>): Omit<Config, 'oidcIssuers' 
     tokenKeysFile: env.FEDEDGE_TOKEN_KEYS,
     operatorKey: env.FEDEDGE_OPERATOR_KEY,
     maxUpdateBytes: env.FEDEDGE_MAX_UPDATE_BYTES,
+    retainedUpdateBytes: env.FEDEDGE_RETAINED_UPDATE_BYTES,
+    eventDays: env.FEDEDGE_EVENT_DAYS,
     metricsPort: env.FEDEDGE_METRICS_PORT,
     leaseMs: env.FEDEDGE_LEASE_MS,
     checkpointUpdates: env.FEDEDGE_CHECKPOINT_UPDATES,

@@ -48,7 +48,19 @@ export interface RunSettings {
   seed: number;
   /** Keep the updates' files after their round: for audits and re-aggregation. */
   retainUpdates: boolean;
+  /** For so long at most. Unset: until the federation's quota is used up. */
+  retainUpdatesForDays?: number | undefined;
   evaluate?: EvaluateSettings | undefined;
+}
+
+const DAY_MS = 86_400_000;
+/** Longer than any federation. */
+const FOREVER_DAYS = 36_500;
+
+/** Until when the files of a round's updates are kept that is published now; null: they go. */
+export function retainedUntil(settings: RunSettings, now: Date): Date | null {
+  if (!settings.retainUpdates) return null;
+  return new Date(now.getTime() + (settings.retainUpdatesForDays ?? FOREVER_DAYS) * DAY_MS);
 }
 
 /** The state that a run is in after a train round ended, or undefined if it goes on. */

@@ -8,6 +8,7 @@ import { channels } from '../store/journal/channels.ts';
 import { chainAudit, numberEvents } from '../store/journal/journal.ts';
 import { findNextDue } from '../store/rounds/agenda.ts';
 import { createFolder } from './aggregation/folding.ts';
+import { eraseDueDevices } from './identity/erasures.ts';
 import { scoreNextVersion } from './models/scoring.ts';
 import { advanceRounds } from './rounds/round-clock.ts';
 import { sweepBlobs } from './sweeper.ts';
@@ -37,6 +38,7 @@ export async function runWorker(deps: Deps, { signal }: { signal: AbortSignal })
     repeat(deps, 'folder', () => folder.step(), signal),
     repeat(deps, 'scoring', () => scoreStep(deps, scoring.scorer, signal), signal),
     repeat(deps, 'journal', () => journalStep(deps), signal),
+    repeat(deps, 'erasures', () => eraseStep(deps), signal),
     sweepForEver(deps, signal),
   ]);
   await folder.close();
@@ -62,6 +64,10 @@ async function journalStep({ db }: Deps): Promise<number> {
   await numberEvents(db);
   await chainAudit(db);
   return LOOK_MS;
+}
+
+async function eraseStep(deps: Deps): Promise<number> {
+  return (await eraseDueDevices(deps)) > 0 ? 0 : LOOK_MS;
 }
 
 async function repeat(deps: Deps, part: string, step: Step, signal: AbortSignal): Promise<void> {

@@ -1,6 +1,7 @@
 import { z } from '@hono/zod-openapi';
 import type { Deps } from '../../deps.ts';
 import * as devices from '../../services/identity/devices.ts';
+import { eraseDevice } from '../../services/identity/erasures.ts';
 import { createRouter, defineOperation, json, jsonBody } from '../contract/operation.ts';
 import { pageOf, pageQuery, readPage, toPage } from '../contract/pagination.ts';
 import * as schemas from '../schemas/devices.ts';
@@ -85,6 +86,21 @@ const revokeDeviceOperation = defineOperation({
   responses: { 200: device },
 });
 
+const eraseDeviceOperation = defineOperation({
+  method: 'delete',
+  path: '/v1/devices/{device}',
+  operationId: 'eraseDevice',
+  tag,
+  summary: 'Erase a device',
+  description:
+    'Revokes it at once. As soon as the rounds that it has a part in are over, its files, name, labels, properties and ' +
+    'public keys are deleted, and `erasedAt` is set. What stays is a pseudonym: its id, the thumbprints of its keys ' +
+    '(refused for ever), and which updates were folded. A repeat changes nothing. Versions that its updates are part of stay.',
+  policy: 'operator',
+  request: { params: deviceParams },
+  responses: { 202: json(schemas.deviceSchema, 'It is or will be erased.') },
+});
+
 export function devicesRoutes(deps: Deps) {
   const router = createRouter();
   router.openapi(listDevicesOperation, async (c) => {
@@ -114,6 +130,9 @@ export function devicesRoutes(deps: Deps) {
       schemas.toDevice(await devices.revokeDevice(deps, c.var.principal, c.req.valid('param').device)),
       200,
     ),
+  );
+  router.openapi(eraseDeviceOperation, async (c) =>
+    c.json(schemas.toDevice(await eraseDevice(deps, c.var.principal, c.req.valid('param').device)), 202),
   );
   return router;
 }

@@ -85,6 +85,10 @@ export const deviceSchema = z
     createdAt: instantSchema,
     approvedAt: instantSchema.optional(),
     revokedAt: instantSchema.optional(),
+    eraseRequestedAt: instantSchema.optional(),
+    erasedAt: instantSchema
+      .optional()
+      .openapi({ description: 'Its files are gone, and all that describes it.' }),
     lastSeenAt: instantSchema.optional(),
   })
   .openapi('Device');
@@ -118,6 +122,8 @@ export function toDevice(row: DeviceRow): z.infer<typeof deviceSchema> {
     createdAt: row.createdAt.toISOString(),
     ...(row.approvedAt && { approvedAt: row.approvedAt.toISOString() }),
     ...(row.revokedAt && { revokedAt: row.revokedAt.toISOString() }),
+    ...(row.eraseRequestedAt && { eraseRequestedAt: row.eraseRequestedAt.toISOString() }),
+    ...(row.erasedAt && { erasedAt: row.erasedAt.toISOString() }),
     ...(row.lastSeenAt && { lastSeenAt: row.lastSeenAt.toISOString() }),
   };
 }

@@ -1,5 +1,6 @@
 import type { Deps } from '../../deps.ts';
 import { type Manifest, placeTensors } from '../../domain/manifest.ts';
+import type { RunSettings } from '../../domain/run.ts';
 import type { FoldThread } from '../../kernels/folds/folds.ts';
 import { findTensors } from '../../store/rounds/assignments.ts';
 import { type FoldableRound, renewLease, takeLease } from '../../store/rounds/leases.ts';
@@ -22,7 +23,7 @@ export interface Fold {
   fence: number;
   manifest: Manifest;
   parameters: number;
-  retainUpdates: boolean;
+  settings: RunSettings;
   /** Updates up to this sequence are in the accumulator. */
   sequence: number;
   sinceCheckpoint: { updates: number; bytes: number };
@@ -49,7 +50,7 @@ export async function holdRound(context: FoldContext, round: FoldableRound): Pro
     fence,
     manifest,
     parameters: placeTensors(manifest).parameters,
-    retainUpdates: round.settings.retainUpdates,
+    settings: round.settings,
     sequence: 0,
     sinceCheckpoint: { updates: 0, bytes: 0 },
     renewedAt: now.getTime(),

@@ -52,7 +52,8 @@ export async function updateDevice(
   if (change.name === undefined && change.labels === undefined) return getDevice(deps, principal, id);
   return deps.db.transaction(async (tx) => {
     const device = found(await store.changeDevice(tx, principal.federationId, id, change));
-    await audit(deps, tx, principal, 'device.update', device, change);
+    // Not the name itself, nor the labels: the log outlives the device's erasing.
+    await audit(deps, tx, principal, 'device.update', device, { changed: changedFields(change) });
     await notify(tx, channels.work);
     return device;
   });
@@ -90,6 +91,10 @@ export async function revokeDevice(deps: Deps, principal: Principal, id: string)
     await notify(tx, channels.work);
     return moved;
   });
+}
+
+function changedFields(change: Record<string, unknown>): string[] {
+  return Object.keys(change).filter((name) => change[name] !== undefined);
 }
 
 function found<T>(row: T | undefined): T {

@@ -123,7 +123,7 @@ async function enrol(
     actor: `device:${id}`,
     action: 'device.register',
     target: `device:${id}`,
-    details: { name, state, thumbprint, enrollmentToken: token.id },
+    details: { state, thumbprint, enrollmentToken: token.id },
     createdAt: now,
   });
   await recordEvent(tx, {

@@ -101,3 +101,14 @@ export async function canDevicesEnrol(q: Queryable, federationId: string, now: D
   const [registered, usable] = await Promise.all([device, token]);
   return registered.length > 0 || usable.length > 0;
 }
+
+/** Forgets tokens that ended before and that no device has enrolled with, at most `limit`. */
+export async function forgetEnrollmentTokens(q: Queryable, before: Date, limit: number): Promise<number> {
+  const rows = await q.execute(sql`
+    delete from ${enrollmentTokens} where ${enrollmentTokens.id} in (
+      select id from ${enrollmentTokens} as token
+      where token.expires_at < ${before.toISOString()}::timestamptz and token.uses = 0
+      limit ${limit} for update skip locked
+    ) and ${enrollmentTokens.uses} = 0 returning 1`);
+  return rows.length;
+}

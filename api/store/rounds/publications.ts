@@ -5,6 +5,7 @@ import { channels, notify } from '../journal/channels.ts';
 import { recordEvent } from '../journal/events.ts';
 import { settleBlob } from '../models/blob-rows.ts';
 import { models, modelVersions, rounds, runs, updates } from '../schema.ts';
+import { retainUpdateBlobs } from './retained-updates.ts';
 import { dropFold, type RoundRow, retireUpdateBlobs } from './round-locks.ts';
 
 export interface Publication {
@@ -12,7 +13,8 @@ export interface Publication {
   digest: string;
   bytes: number;
   metrics: Metrics;
-  retainUpdates: boolean;
+  /** Null: the updates' files are not kept. */
+  retainedUntil: Date | null;
   now: Date;
 }
 
@@ -84,7 +86,7 @@ async function completeRound(
   tx: Queryable,
   { federationId, runId, id, kind, number }: RoundRow,
   version: number,
-  { metrics, retainUpdates, now }: Publication,
+  { metrics, retainedUntil, now }: Publication,
 ): Promise<void> {
   await Promise.all([
     tx
@@ -96,7 +98,7 @@ async function completeRound(
       .update(runs)
       .set({ completedRounds: sql`${runs.completedRounds} + 1`, failedInARow: 0 })
       .where(eq(runs.id, runId)),
-    retainUpdates || retireUpdateBlobs(tx, id),
+    retainedUntil ? retainUpdateBlobs(tx, id, retainedUntil) : retireUpdateBlobs(tx, id),
     recordEvent(tx, {
       federationId,
       type: 'round.completed',

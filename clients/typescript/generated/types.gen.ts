@@ -173,6 +173,11 @@ export type Device = {
     createdAt: string;
     approvedAt?: string;
     revokedAt?: string;
+    eraseRequestedAt?: string;
+    /**
+     * Its files are gone, and all that describes it.
+     */
+    erasedAt?: string;
     lastSeenAt?: string;
 };
 
@@ -532,6 +537,10 @@ export type Run = {
      * Keep the updates' files after their round.
      */
     retainUpdates: boolean;
+    /**
+     * Keep them for so long at most. Absent: until the quota is used up.
+     */
+    retainUpdatesForDays?: number;
     evaluate?: RunEvaluation;
     /**
      * Most updates that a round takes: it closes with the last of them.
@@ -642,6 +651,10 @@ export type CreateRun = {
      * Keep the updates' files after their round.
      */
     retainUpdates?: boolean;
+    /**
+     * Keep them for so long at most. Absent: until the quota is used up.
+     */
+    retainUpdatesForDays?: number;
     evaluate?: RunEvaluation;
     /**
      * Most updates that a round takes. Absent: twice the quorum.
@@ -1541,6 +1554,66 @@ export type RotateDeviceKeyResponses = {
 };
 
 export type RotateDeviceKeyResponse = RotateDeviceKeyResponses[keyof RotateDeviceKeyResponses];
+
+export type EraseDeviceData = {
+    body?: never;
+    path: {
+        /**
+         * The id of the device.
+         */
+        device: string;
+    };
+    query?: never;
+    url: '/v1/devices/{device}';
+};
+
+export type EraseDeviceErrors = {
+    /**
+     * `invalid_request`: The request is not valid.
+     */
+    400: Problem;
+    /**
+     * `unauthorized`: No valid credentials.
+     *
+     * `token_expired`: The access token has expired.
+     */
+    401: Problem;
+    /**
+     * `forbidden`: The role does not allow this.
+     */
+    403: Problem;
+    /**
+     * `not_found`: There is no such thing, or none that you may see.
+     */
+    404: Problem;
+    /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
+     * `internal`: Something went wrong on our side.
+     */
+    500: Problem;
+    /**
+     * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
+     *
+     * `shutting_down`: The server is shutting down.
+     */
+    503: Problem;
+};
+
+export type EraseDeviceError = EraseDeviceErrors[keyof EraseDeviceErrors];
+
+export type EraseDeviceResponses = {
+    /**
+     * It is or will be erased.
+     */
+    202: Device;
+};
+
+export type EraseDeviceResponse = EraseDeviceResponses[keyof EraseDeviceResponses];
 
 export type GetDeviceData = {
     body?: never;
