@@ -8,8 +8,9 @@ import {
 } from '../../store/rounds/leases.ts';
 import { isCheckpointDue, saveCheckpoint } from './checkpoints.ts';
 import { addUpdate } from './folds.ts';
-import { type Fold, type FoldContext, holdRound, LeaseLostError, renewHold } from './holds.ts';
+import { type Fold, type FoldContext, LeaseLostError, renewHold } from './holds.ts';
 import { publishRound } from './publication.ts';
+import { holdRound } from './takings.ts';
 
 /** How many updates of a round one look takes, so that no round waits for all of another's. */
 const BATCH = 16;
