@@ -4,7 +4,14 @@ import type { UpdateReceipt } from '../generated/types.gen.ts';
 import { transferMs } from '../http/calls.ts';
 import { digestField } from '../http/digests.ts';
 import { hasCode } from '../http/problem-error.ts';
-import type { KeptUpdate } from './updates.ts';
+
+/** A finished update, as it is sent however often. */
+export interface KeptUpdate {
+  assignment: string;
+  file: Blob;
+  /** SHA-256, hex. */
+  digest: string;
+}
 
 const PREFIX = 'upload-';
 

@@ -3,7 +3,7 @@ import { putUpdate } from '../generated/sdk.gen.ts';
 import { transferMs } from '../http/calls.ts';
 import { digestField, sha256 } from '../http/digests.ts';
 import { hasCode } from '../http/problem-error.ts';
-import { forgetUpload, sendInParts } from './resumable-uploads.ts';
+import { forgetUpload, type KeptUpdate, sendInParts } from './resumable-uploads.ts';
 
 const PREFIX = 'update-';
 /** The server's final word on an update. */
@@ -78,13 +78,6 @@ export async function sendUpdate(
 async function forgetUpdate(session: Session, assignment: string): Promise<void> {
   await session.store.remove(PREFIX + assignment);
   await forgetUpload(session, assignment);
-}
-
-export interface KeptUpdate {
-  assignment: string;
-  file: Blob;
-  /** SHA-256, hex. */
-  digest: string;
 }
 
 async function sendWhole(session: Session, { assignment, file, digest }: KeptUpdate) {
