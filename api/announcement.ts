@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import type { Deps } from './deps.ts';
 import { operatorKeyFile } from './services/identity/federation.ts';
 import { createFirstToken } from './services/identity/first-enrollment.ts';
+import { warningsOf } from './warnings.ts';
 
 /** What a server tells the person or the program that started it. */
 interface Announcement {
@@ -31,15 +32,9 @@ export async function announce(
     dataDir,
     operatorKeyFile: existsSync(keyFile) ? keyFile : undefined,
     enrollmentToken: databaseUrl === undefined ? await createFirstToken(deps) : undefined,
-    hint: describeReach(deps.config),
+    hint: warningsOf(deps.config).join('\n') || undefined,
   };
   console.log(asJson ? JSON.stringify(announcement) : describeStart(announcement));
-}
-
-/** Devices sign for the URL that they use: what they take for it has to be what we do. */
-function describeReach({ host, publicUrl }: Deps['config']): string | undefined {
-  if (publicUrl !== undefined || ['127.0.0.1', '::1', 'localhost'].includes(host)) return undefined;
-  return 'Devices on other machines are refused until FEDEDGE_PUBLIC_URL is the URL that they use.';
 }
 
 function describeStart({

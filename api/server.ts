@@ -17,6 +17,7 @@ import {
   startLocalDatabase,
 } from './store/local/local-database.ts';
 import { version } from './version.ts';
+import { warningsOf } from './warnings.ts';
 
 /** Requests that are under way at a shutdown have so long to end. */
 const DRAIN_MS = 10_000;
@@ -60,6 +61,7 @@ async function serve(config: Config, asJson: boolean, stopping: AbortSignal): Pr
   entrance.open(createApp(opened.deps));
   const stopped = untilAborted(stopping);
   const working = config.worker === 'embedded' ? runWorker(opened.deps, { signal: stopping }) : stopped;
+  for (const warning of warningsOf(config)) log.warn(warning);
   await announce(opened.deps, { url, logFile, asJson });
   flushCompileCache();
   await Promise.race([stopped, working]);
