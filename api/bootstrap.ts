@@ -9,6 +9,7 @@ import { measureBlobs, measureDatabase } from './metrics/measured.ts';
 import type { Metrics } from './metrics/metrics.ts';
 import { ensureFederation } from './services/identity/federation.ts';
 import { createOidcIssuers } from './services/identity/oidc/operator-tokens.ts';
+import { followTokenKeys } from './services/identity/token-key-reload.ts';
 import { loadTokenKeys } from './services/identity/token-keys.ts';
 import type { BlobStore } from './store/blobs/blob-store.ts';
 import { createFileBlobs } from './store/blobs/file-blobs.ts';
@@ -64,10 +65,7 @@ export async function openDeps(surroundings: Surroundings): Promise<OpenDeps> {
 
 async function openOnce(surroundings: Surroundings): Promise<OpenDeps> {
   const { config, log, stopping, target, publicUrl, metrics } = surroundings;
-  const db = measureDatabase(
-    openDatabase(target, { connections: config.databaseConnections }),
-    metrics,
-  );
+  const db = measureDatabase(openDatabase(target, { connections: config.databaseConnections }), metrics);
   try {
     const unlock = typeof target === 'string' ? undefined : await acquireServerLock(db);
     const [keys, clock, listener] = await Promise.all([
@@ -95,7 +93,12 @@ async function openOnce(surroundings: Surroundings): Promise<OpenDeps> {
       failpoint,
     };
     await ensureFederation(deps);
+    const following = followTokenKeys(keys, { dataDir: config.dataDir, file: config.tokenKeysFile }, log);
+    const onHangUp = () => void following.reload();
+    process.on('SIGHUP', onHangUp);
     const close = async () => {
+      process.off('SIGHUP', onHangUp);
+      following.stop();
       clock.stop();
       await unlock?.().catch(() => undefined);
       await db.close();

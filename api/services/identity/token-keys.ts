@@ -7,6 +7,11 @@ import type { TokenKeys } from '../../deps.ts';
 const FILE_NAME = 'token-keys.json';
 const MAX_KEYS = 16;
 
+/** Where the keys of access tokens are. */
+export function tokenKeysFile(source: { dataDir: string; file?: string | undefined }): string {
+  return source.file ?? join(source.dataDir, FILE_NAME);
+}
+
 /**
  * Reads the keys of access tokens: a JWK set with P-256 keys. Its first key signs; all verify, so a rotation puts the
  * new key first and keeps the old one (without `d` if you like) for as long as its tokens live. A key without `kid`
@@ -17,7 +22,7 @@ export async function loadTokenKeys(source: {
   dataDir: string;
   file?: string | undefined;
 }): Promise<TokenKeys> {
-  const path = source.file ?? join(source.dataDir, FILE_NAME);
+  const path = tokenKeysFile(source);
   const text = source.file === undefined ? await readOrCreate(path) : await readFile(path, 'utf8');
   try {
     return await parseKeySet(text);
@@ -65,8 +70,17 @@ async function readOrCreate(path: string): Promise<string> {
   return readFile(path, 'utf8');
 }
 
+/** JSON.parse quotes what it cannot read, and errors are logged: here it would quote a private key. */
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new Error('it is not JSON');
+  }
+}
+
 async function parseKeySet(text: string): Promise<TokenKeys> {
-  const { keys } = JSON.parse(text) as { keys: JWK[] };
+  const { keys } = parseJson(text) as { keys: JWK[] };
   const first = keys[0];
   if (!first?.d || keys.length > MAX_KEYS) throw new Error(`the set has to have 1 to ${MAX_KEYS} keys`);
   const verifying = new Map<string, CryptoKey>();

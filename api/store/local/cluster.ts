@@ -98,13 +98,16 @@ async function ended(child: ChildProcess): Promise<number | null> {
   }
 }
 
-/** Starts the server and waits until it takes connections. It survives our death, as a process group of its own. */
+/**
+ * Starts the server and waits until it takes connections. It survives our death, as a process group of its own. One
+ * that takes a dead one's place takes its `socketFolder`: who is connected comes back there.
+ */
 export async function launch(
   place: Placement,
   binaries: Binaries,
-  options: { logFile: string; settings?: Settings },
+  options: { logFile: string; settings?: Settings; socketFolder?: string },
 ): Promise<Postmaster & { child: ChildProcess }> {
-  const socketFolder = await makeSocketFolder(place);
+  const socketFolder = options.socketFolder ?? (await makeSocketFolder(place));
   const all = { ...settings, ...options.settings, unix_socket_directories: socketFolder };
   const flags = Object.entries(all).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
   const log = await openLog(options.logFile);
@@ -119,7 +122,7 @@ export async function launch(
     child.unref();
     return { ...(await untilReady(child, place.data, options.logFile)), child };
   } catch (error) {
-    await removeSocketFolder(socketFolder);
+    if (!options.socketFolder) await removeSocketFolder(socketFolder);
     throw error;
   } finally {
     await log.close();

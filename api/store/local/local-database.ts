@@ -5,6 +5,7 @@ import { initialise, launch, type Settings } from './cluster.ts';
 import { acquireOwnership, type Ownership } from './owner.ts';
 import { type Placement, placeDatabase } from './placement.ts';
 import * as postmaster from './postmaster.ts';
+import { supervise } from './supervision.ts';
 
 export { NoEmbeddedDatabaseError } from './binaries.ts';
 export { acquireOwnership, DataFolderInUseError, type Ownership } from './owner.ts';
@@ -37,8 +38,8 @@ export interface LocalDatabaseOptions {
 
 /**
  * Starts the embedded PostgreSQL of `dataDir` (created on the first start) on a Unix socket and resolves when it
- * takes connections. It is stopped by `stop()` or at the exit of this process; after a kill -9 the next start
- * adopts it. Throws DataFolderInUseError when another process owns the folder, NoEmbeddedDatabaseError on a
+ * takes connections. It is started again if it dies, and stopped by `stop()` or at the exit of this process; after a
+ * kill -9 of ours the next start adopts it. Throws DataFolderInUseError when another process owns the folder, NoEmbeddedDatabaseError on a
  * platform without binaries.
  */
 export async function startLocalDatabase(options: LocalDatabaseOptions): Promise<LocalDatabase> {
@@ -50,11 +51,14 @@ export async function startLocalDatabase(options: LocalDatabaseOptions): Promise
   };
   try {
     const { server, adopted } = await startServer({ ...options, dataDir });
-    const stopAtExit = () => postmaster.abandon(server);
+    const restart = () => startAgain(server.socketFolder, { ...options, dataDir });
+    const supervision = await supervise(server, restart, options.log ?? (() => {}));
+    const stopAtExit = () => postmaster.abandon(supervision.current());
     process.once('exit', stopAtExit);
     let stopped: Promise<void> | undefined;
     const stop = async () => {
-      await postmaster.stopPostmaster(server);
+      await supervision.end();
+      await postmaster.stopPostmaster(supervision.current());
       process.off('exit', stopAtExit);
       await giveBack();
     };
@@ -93,6 +97,18 @@ async function startServer(options: LocalDatabaseOptions): Promise<Started> {
   const milliseconds = Math.round(performance.now() - began);
   log(`PostgreSQL ${verb} in ${milliseconds} ms (process ${started.server.pid}, data in ${place.data})`);
   return started;
+}
+
+/** What the dead server has left is PostgreSQL's to judge: it refuses to start while sessions of that one are alive. */
+async function startAgain(
+  socketFolder: string,
+  options: LocalDatabaseOptions,
+): Promise<postmaster.Postmaster> {
+  const place = await placeDatabase(options.dataDir);
+  const binaries = await prepareBinaries(place.home, place.user);
+  const { settings } = options;
+  const logFile = join(options.dataDir, 'postgres.log');
+  return launch(place, binaries, { logFile, socketFolder, ...(settings && { settings }) });
 }
 
 async function startStopped(place: Placement, options: LocalDatabaseOptions): Promise<Started> {
