@@ -1,6 +1,7 @@
 import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { inspect } from 'node:util';
 import { exportJWK, generateKeyPair, type JWK } from 'jose';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { loadTokenKeys } from '../../api/services/identity/token-keys.ts';
@@ -69,4 +70,16 @@ it('names the file that is not such a set', async () => {
   await expect(loadTokenKeys({ dataDir, file: join(dataDir, 'missing.json') })).rejects.toThrow(
     'missing.json',
   );
+});
+
+it('repeats no part of a private key in the error about a file that breaks off', async () => {
+  const { d, ...rest } = await makeJwk('a');
+  const file = join(dataDir, 'set.json');
+  for (const text of [`{"keys":[{"d":"${d}" "kid":1}]}`, `{"keys":[${JSON.stringify({ ...rest, d })}`, d!]) {
+    await writeFile(file, text);
+    const error: unknown = await loadTokenKeys({ dataDir, file }).catch((reason) => reason);
+    const shown = inspect(error, { depth: 10 });
+    expect(shown).toContain('set.json');
+    for (let at = 0; at + 6 <= d!.length; at += 1) expect(shown).not.toContain(d!.slice(at, at + 6));
+  }
 });
