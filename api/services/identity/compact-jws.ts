@@ -1,5 +1,5 @@
 /** Longer tokens are refused before anything is decoded. */
-export const MAX_TOKEN_CHARS = 4096;
+const MAX_TOKEN_CHARS = 4096;
 
 /** What a token says, before anybody has looked at its signature. */
 export interface UnverifiedJws {
