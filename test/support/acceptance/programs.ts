@@ -19,6 +19,8 @@ process.once('exit', () => {
 /** A program of the product, run as its users run it. */
 export interface Program {
   readonly pid: number;
+  /** The most memory that it has held so far, in MB. Undefined where the system does not tell. */
+  peakMemory(): number | undefined;
   /** Everything that it has written so far. */
   output(stream: 'stdout' | 'stderr'): string;
   /** Resolves with the first whole line on standard output; rejects when the program ends without one. */
@@ -61,6 +63,7 @@ export function startProgram(args: readonly string[], env: Record<string, string
   };
   return {
     pid: child.pid!,
+    peakMemory: () => readPeakMemory(child.pid!),
     output: (stream) => written[stream],
     firstLine: () => awaitLine(child, () => written, ended),
     ended,
@@ -73,6 +76,12 @@ export function startProgram(args: readonly string[], env: Record<string, string
     freeze: () => void child.kill('SIGSTOP'),
     thaw: () => void child.kill('SIGCONT'),
   };
+}
+
+function readPeakMemory(pid: number): number | undefined {
+  const file = `/proc/${pid}/status`;
+  if (!existsSync(file)) return undefined;
+  return Math.round(Number(/^VmHWM:\s+(\d+) kB/m.exec(readFileSync(file, 'utf8'))?.[1]) / 1024);
 }
 
 async function awaitLine(

@@ -19,7 +19,7 @@ export interface Request {
 }
 
 /** One request, one answer. Rejects when the connection breaks. */
-async function send(url: string, request: Request): Promise<Answer> {
+export async function send(url: string, request: Request): Promise<Answer> {
   const { method, path, json, signal } = request;
   const body = json === undefined ? request.body : JSON.stringify(json);
   const response = await fetch(url + path, {

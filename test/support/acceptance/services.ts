@@ -24,6 +24,8 @@ export interface Member {
   /** Resolves when the process of the last start has ended, with the signal that ended it. */
   ended(): Promise<NodeJS.Signals | null>;
   isRunning(): boolean;
+  /** The most memory that the process has held so far, in MB. Undefined where the system does not tell. */
+  peakMemory(): number | undefined;
 }
 
 /** A running FedEdge: its processes, and what one has to know to talk to them. */
@@ -158,6 +160,7 @@ function createMember(role: Member['role'], common: Environment, programs: Progr
     thaw: () => program?.thaw(),
     ended: async () => (await program!.ended).signal,
     isRunning: () => url !== '',
+    peakMemory: () => program?.peakMemory(),
   };
 }
 
