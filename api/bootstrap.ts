@@ -110,7 +110,8 @@ async function openOnce(surroundings: Surroundings): Promise<OpenDeps> {
   }
 }
 
-function openBlobs({ s3, dataDir }: Config, failpoint: Deps['failpoint']): BlobStore {
+/** Where blobs are: S3 if it is configured, else the data folder. */
+export function openBlobs({ s3, dataDir }: Config, failpoint: Deps['failpoint']): BlobStore {
   if (!s3) return createFileBlobs({ dir: join(dataDir, 'blobs'), failpoint });
   const { url, region, accessKeyId, secretAccessKey } = s3;
   const { origin, pathname } = new URL(url);

@@ -5,6 +5,7 @@ import { forgetKeys } from '../store/journal/idempotency.ts';
 import { forgetAssertions, forgetBlobs, listDeadBlobs, markAbandonedBlobs } from '../store/models/sweeps.ts';
 import { releaseExpired, releaseOverQuota } from '../store/rounds/retained-updates.ts';
 import { removeExpiredUploads } from '../store/rounds/uploads.ts';
+import { unlessPaused } from '../store/sweep-lock.ts';
 
 const HOUR_MS = 3_600_000;
 /** No write takes so long (an upload is cut after 50 minutes): who began earlier is gone. */
@@ -46,7 +47,7 @@ export async function sweepBlobs(deps: Deps): Promise<SweepReport> {
     uploads: await inBatches(() => deps.db.transaction((tx) => removeExpiredUploads(tx, now, BATCH))),
     retainedUpdates: await releaseRetained(deps, now),
     abandoned: await inBatches(() => markAbandonedBlobs(pool, abandonedBefore, BATCH)),
-    blobs: await inBatches(() => deleteDeadBlobs(deps)),
+    blobs: (await unlessPaused(deps.db, () => inBatches(() => deleteDeadBlobs(deps)))) ?? 0,
     temporary: await deps.blobs.sweepTemporary(abandonedBefore),
     assertions: await inBatches(() => forgetAssertions(pool, now, BATCH)),
     idempotencyKeys: await inBatches(() => forgetKeys(pool, keysBefore)),

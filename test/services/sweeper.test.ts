@@ -3,6 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { ABANDONED_AFTER_MS, IDEMPOTENCY_KEY_MS, sweepBlobs } from '../../api/services/sweeper.ts';
 import { reserveBlob, retireBlobs, settleBlob } from '../../api/store/models/blob-rows.ts';
 import { blobs, idempotencyKeys, usedAssertions } from '../../api/store/schema.ts';
+import { whileSweepersPause } from '../../api/store/sweep-lock.ts';
 import { createTestApp, type TestApp } from '../support/app.ts';
 
 let test: TestApp;
@@ -49,6 +50,16 @@ describe('blobs', () => {
     for (const blobKey of gone) expect(await stateOf(blobKey)).toEqual({ row: undefined, stored: false });
     for (const blobKey of live) expect(await stateOf(blobKey)).toEqual({ row: 'live', stored: true });
     expect(await stateOf(young)).toEqual({ row: 'writing', stored: true });
+  });
+
+  it('stay while a backup is being made', async () => {
+    const gone = await blobOf('dead', 0);
+    await whileSweepersPause(test.deps.db, async () => {
+      expect(await sweepBlobs(test.deps)).toMatchObject({ blobs: 0 });
+      expect(await stateOf(gone)).toEqual({ row: 'dead', stored: true });
+    });
+    expect(await sweepBlobs(test.deps)).toMatchObject({ blobs: 1 });
+    expect(await stateOf(gone)).toEqual({ row: undefined, stored: false });
   });
 
   it('that were announced and never written go too', async () => {

@@ -76,7 +76,8 @@ export async function startLocalDatabase(options: LocalDatabaseOptions): Promise
   }
 }
 
-function connectionTo({ socketFolder, port }: postmaster.Postmaster): LocalConnection {
+/** How a driver reaches a server. */
+export function connectionTo({ socketFolder, port }: postmaster.Postmaster): LocalConnection {
   const { databaseUser: user, databaseName: database } = postmaster;
   return { host: socketFolder, port, user, password: '', database };
 }

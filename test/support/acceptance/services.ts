@@ -48,10 +48,10 @@ export async function startServer(env: Environment = {}): Promise<Service & { se
   return withServer(await createService(['server'], env));
 }
 
-/** One process on a PostgreSQL that others keep: the form of a single host. */
+/** One process on a PostgreSQL that others keep: the form of a single host. A fresh one unless `env` names one. */
 export async function startHost(env: Environment = {}): Promise<Service & { server: Member }> {
-  const database = await createDatabase();
-  return withServer(await createService(['server'], { ...env, ...database.env }, database.drop));
+  const database = env.DATABASE_URL === undefined ? await createDatabase() : undefined;
+  return withServer(await createService(['server'], { ...env, ...database?.env }, database?.drop));
 }
 
 async function withServer(service: Service): Promise<Service & { server: Member }> {

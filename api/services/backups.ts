@@ -1,0 +1,175 @@
+import { createReadStream } from 'node:fs';
+import { access, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Deps } from '../deps.ts';
+import {
+  type ArchivedFile,
+  type ArchiveReader,
+  type ArchiveWriter,
+  createArchive,
+  openArchive,
+} from '../store/backup/archives.ts';
+import {
+  type CopiedTable,
+  fillTables,
+  isUntouched,
+  newestMigration,
+  readSnapshot,
+} from '../store/backup/tables.ts';
+import { BlobExistsError, type BlobStore } from '../store/blobs/blob-store.ts';
+import { whileSweepersPause } from '../store/sweep-lock.ts';
+import { createSecretFile } from './identity/token-keys.ts';
+
+type BackupDeps = Pick<Deps, 'db' | 'blobs'> & { dataDir: string };
+
+const MANIFEST = 'manifest.json';
+const FORMAT = 'fededge-backup/1';
+/** What lies in the data folder beside database and blobs and cannot be made again. */
+const SECRET_FILES = ['token-keys.json', 'operator.key'];
+
+interface Manifest {
+  format: typeof FORMAT;
+  createdAt: string;
+  /** The newest migration of the database. */
+  migration: number;
+  tables: CopiedTable[];
+  files: ArchivedFile[];
+}
+
+export interface BackupReport {
+  tables: number;
+  blobs: number;
+  bytes: number;
+}
+
+/** A backup that cannot be restored, or not here; the message says why. */
+export class BackupError extends Error {
+  override name = 'BackupError';
+}
+
+/**
+ * Writes everything to one archive while servers and workers go on: the database as it is at one moment, then the blobs
+ * that it refers to (no sweeper deletes one meanwhile), then the keys of the data folder. It appears whole or not at
+ * all. Whoever has it has the federation: keep it like a key.
+ */
+export async function backUp(deps: BackupDeps, path: string): Promise<BackupReport> {
+  const now = new Date();
+  const archive = await createArchive(path, now);
+  try {
+    const blobs = await whileSweepersPause(deps.db, () => fill(deps, archive, now));
+    await archive.commit();
+    return reportOf(archive.files, blobs);
+  } catch (error) {
+    await archive.abort();
+    throw error;
+  }
+}
+
+async function fill({ db, blobs, dataDir }: BackupDeps, archive: ArchiveWriter, now: Date): Promise<number> {
+  const { tables, keys, migration } = await readSnapshot(db, async (snapshot) => {
+    for (const table of snapshot.tables) await archive.add(tableFile(table), await snapshot.copy(table));
+    const [keys, migration] = [await snapshot.listBlobs(), await snapshot.newestMigration()];
+    return { tables: snapshot.tables, keys, migration };
+  });
+  for (const key of keys) await archive.add(blobFile(key), blobs.read(key));
+  for (const name of SECRET_FILES) {
+    const file = join(dataDir, name);
+    if (await exists(file)) await archive.add(`files/${name}`, createReadStream(file));
+  }
+  const files = [...archive.files];
+  const manifest: Manifest = { format: FORMAT, createdAt: now.toISOString(), migration, tables, files };
+  await archive.add(MANIFEST, textOf(JSON.stringify(manifest)));
+  return keys.length;
+}
+
+/**
+ * Puts a backup into an untouched database and its blob store. Every digest is compared before anything is written;
+ * bytes come first, rows last and at once. Leases are free and their fences raised. Throws BackupError.
+ */
+export async function restore({ db, blobs, dataDir }: BackupDeps, path: string): Promise<BackupReport> {
+  const archive = await openArchive(path).catch((cause: Error) => {
+    throw new BackupError(`${path} cannot be read: ${cause.message}`, { cause });
+  });
+  try {
+    const manifest = await readManifest(archive);
+    const known = await newestMigration(db.client);
+    if (manifest.migration > known) throw new BackupError('the backup was made by a newer FedEdge');
+    if (!(await isUntouched(db))) {
+      throw new BackupError('a backup is restored into an empty database: this one has a federation');
+    }
+    const stored = manifest.files.filter(({ name }) => name.startsWith('blobs/'));
+    for (const file of stored) await writeBlob(blobs, archive, file);
+    for (const name of SECRET_FILES) await writeSecret(dataDir, archive, name);
+    await fillTables(db, manifest.tables, (table) => archive.read(tableFile(table)));
+    return reportOf(manifest.files, stored.length);
+  } finally {
+    await archive.close();
+  }
+}
+
+async function readManifest(archive: ArchiveReader): Promise<Manifest> {
+  const found = archive.files.at(-1);
+  if (found?.name !== MANIFEST) throw new BackupError('this is no backup of FedEdge: it has no manifest');
+  const manifest = JSON.parse(await readText(archive, MANIFEST)) as Manifest;
+  if (manifest.format !== FORMAT) throw new BackupError(`the format ${manifest.format} is not known`);
+  const archived = JSON.stringify(archive.files.slice(0, -1));
+  if (archived !== JSON.stringify(manifest.files)) {
+    const damaged = manifest.files.filter(
+      (file) => !archive.files.some(({ name, sha256 }) => name === file.name && sha256 === file.sha256),
+    );
+    throw new BackupError(`the backup is damaged: ${damaged.map(({ name }) => name).join(', ')}`);
+  }
+  return manifest;
+}
+
+async function writeBlob(
+  blobs: BlobStore,
+  archive: ArchiveReader,
+  { name, bytes }: ArchivedFile,
+): Promise<void> {
+  const key = name.slice('blobs/'.length);
+  const writer = await blobs.create(key, { bytes });
+  try {
+    for await (const chunk of archive.read(name)) await writer.write(chunk);
+    await writer.commit();
+  } catch (error) {
+    await writer.abort();
+    // The store of the original, or a restore that was cut off: a key never gets other bytes.
+    if (!(error instanceof BlobExistsError) || (await blobs.size(key)) !== bytes) throw error;
+  }
+}
+
+async function writeSecret(dataDir: string, archive: ArchiveReader, name: string): Promise<void> {
+  const file = `files/${name}`;
+  if (!archive.files.some((archived) => archived.name === file)) return;
+  const text = await readText(archive, file);
+  const path = join(dataDir, name);
+  if (await createSecretFile(path, text)) return;
+  if ((await readFile(path, 'utf8')) !== text)
+    throw new BackupError(`${path} is there already, and another one`);
+}
+
+async function readText(archive: ArchiveReader, name: string): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of archive.read(name)) chunks.push(Buffer.from(chunk));
+  return Buffer.concat(chunks).toString();
+}
+
+const tableFile = ({ name }: CopiedTable) => `tables/${name}.copy`;
+const blobFile = (key: string) => `blobs/${key}`;
+
+async function* textOf(text: string): AsyncGenerator<Uint8Array> {
+  yield Buffer.from(text);
+}
+
+function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+function reportOf(files: readonly ArchivedFile[], blobs: number): BackupReport {
+  const tables = files.filter(({ name }) => name.startsWith('tables/')).length;
+  return { tables, blobs, bytes: files.reduce((sum, { bytes }) => sum + bytes, 0) };
+}

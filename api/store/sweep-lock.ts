@@ -1,0 +1,42 @@
+import type { Database } from './database.ts';
+
+const SWEEP_LOCK = 4_021_990_005;
+
+/**
+ * Deletes blobs by `work`, unless a backup is being made: `undefined` then. Any number of sweepers at once. Both locks
+ * belong to sessions, so they end with the process.
+ */
+export async function unlessPaused<T>(
+  { client }: Pick<Database, 'client'>,
+  work: () => Promise<T>,
+): Promise<T | undefined> {
+  const session = await client.reserve();
+  try {
+    const [row] = await session<
+      [{ held: boolean }]
+    >`select pg_try_advisory_lock_shared(${SWEEP_LOCK}) as held`;
+    if (!row.held) return undefined;
+    try {
+      return await work();
+    } finally {
+      await session`select pg_advisory_unlock_shared(${SWEEP_LOCK})`;
+    }
+  } finally {
+    session.release();
+  }
+}
+
+/** Does `work` while no blob is deleted. Waits for the deletions that are under way. */
+export async function whileSweepersPause<T>(
+  { client }: Pick<Database, 'client'>,
+  work: () => Promise<T>,
+): Promise<T> {
+  const session = await client.reserve();
+  try {
+    await session`select pg_advisory_lock(${SWEEP_LOCK})`;
+    return await work();
+  } finally {
+    await session`select pg_advisory_unlock(${SWEEP_LOCK})`.catch(() => undefined);
+    session.release();
+  }
+}

@@ -1,0 +1,170 @@
+import { chmod, mkdtemp, open, readdir, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { createDatabase, type ReplicaDatabase } from '../support/acceptance/databases.ts';
+import { createFederation, type Federation } from '../support/acceptance/federations.ts';
+import { checkInvariants } from '../support/acceptance/invariants.ts';
+import type { Round, Run, Update } from '../support/acceptance/operators.ts';
+import { rememberCluster, startProgram, stopCluster } from '../support/acceptance/programs.ts';
+import { type Service, startHost, startServer } from '../support/acceptance/services.ts';
+import { waitUntil } from '../support/acceptance/waiting.ts';
+
+let folder: string;
+const opened: { close(): Promise<void> }[] = [];
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'fededge-backup-'));
+  await chmod(folder, 0o755);
+});
+afterEach(async () => {
+  for (const one of opened.splice(0).reverse()) await one.close();
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+async function runBackup(args: string[], env: Record<string, string>) {
+  const program = startProgram(['api/backup.ts', ...args], env);
+  const { code } = await program.ended;
+  return { code, output: program.output('stdout') + program.output('stderr') };
+}
+
+/** What the restored server knows of; everything else was acknowledged after the backup. */
+async function receiptsOf({ operator, witness }: Federation) {
+  const known = new Set<string>();
+  for (const run of await operator.list<Run>('/v1/runs')) {
+    for (const round of await operator.list<Round>(`/v1/runs/${run.id}/rounds`)) {
+      for (const { assignment } of await operator.list<Update>(`/v1/rounds/${round.id}/updates`))
+        known.add(assignment);
+    }
+  }
+  return new Map([...witness.receipts].filter(([assignment]) => known.has(assignment)));
+}
+
+/** The environment in which a service runs, and an empty one that a backup is restored into. */
+interface Form {
+  start(): Promise<Service>;
+  /** Of the program that makes the backup. */
+  env(service: Service): Record<string, string>;
+  empty(): Promise<{ dataDir: string; env: Record<string, string> }>;
+}
+
+async function emptyFolder(): Promise<string> {
+  const dataDir = await mkdtemp(join(folder, 'restored-'));
+  await chmod(dataDir, 0o755);
+  rememberCluster(dataDir);
+  opened.push({ close: () => stopCluster(dataDir) });
+  return dataDir;
+}
+
+const embedded: Form = {
+  start: () => startServer(),
+  env: ({ dataDir }) => ({ FEDEDGE_DATA_DIR: dataDir }),
+  async empty() {
+    const dataDir = await emptyFolder();
+    return { dataDir, env: { FEDEDGE_DATA_DIR: dataDir } };
+  },
+};
+
+function external(): Form {
+  let original: ReplicaDatabase;
+  const make = async () => {
+    const database = await createDatabase();
+    opened.push({ close: database.drop });
+    return database;
+  };
+  return {
+    async start() {
+      original = await make();
+      return startHost(original.env);
+    },
+    env: ({ dataDir }) => ({ ...original.env, FEDEDGE_DATA_DIR: dataDir }),
+    async empty() {
+      const [dataDir, database] = [await emptyFolder(), await make()];
+      return { dataDir, env: { ...database.env, FEDEDGE_DATA_DIR: dataDir } };
+    },
+  };
+}
+
+describe.each([
+  ['embedded', () => embedded],
+  ['external', external],
+] as const)('a backup of the %s form', (name, makeForm) => {
+  it('is made while it trains, restored into nothing, and goes on', { timeout: 180_000 }, async () => {
+    const form = makeForm();
+    const file = join(folder, `${name}.tar`);
+    let service = await form.start();
+    opened.push({ close: () => service.close() });
+    const handle: Service = {
+      ...service,
+      get dataDir() {
+        return service.dataDir;
+      },
+      url: () => service.url(),
+      logs: () => service.logs(),
+    };
+    const federation = await createFederation(handle, 4);
+    await federation.createModel('kept');
+    const work = federation.work();
+    const run = await federation.startRun('kept', { rounds: 60, retainUpdates: true, maxFailedRounds: 60 });
+    await waitUntil('it trains', async () => (await federation.run(run.id)).completedRounds >= 2);
+    const before = new Set(federation.witness.receipts.keys());
+    const made = await runBackup(['backup', '--to', file], form.env(service));
+    expect(made).toMatchObject({
+      code: 0,
+      output: expect.stringMatching(/backed up: \d+ tables, \d+ blobs/),
+    });
+    expect((await stat(file)).mode & 0o777).toBe(0o600);
+    expect((await readdir(folder)).filter((entry) => entry.endsWith('.partial'))).toEqual([]);
+    const { completedRounds } = await federation.run(run.id);
+    await waitUntil(
+      'it trains on',
+      async () => (await federation.run(run.id)).completedRounds > completedRounds,
+    );
+    await federation.operator.post(`/v1/runs/${run.id}/stop`);
+    await work.stop();
+    await service.close();
+
+    const { dataDir, env } = await form.empty();
+    expect(await runBackup(['restore', '--from', file], env)).toMatchObject({ code: 0 });
+    const again = await runBackup(['restore', '--from', file], env);
+    expect(again).toMatchObject({ code: 1, output: expect.stringContaining('into an empty database') });
+    const restored = await (name === 'embedded' ? startServer : startHost)(env);
+    service = { ...restored, dataDir };
+    const receipts = await receiptsOf(federation);
+    expect([...before].filter((assignment) => !receipts.has(assignment))).toEqual([]);
+    const witness = { ...federation.witness, receipts };
+    const there = await federation.run(run.id);
+    expect(there.state).toBe('active');
+    const newWork = federation.work();
+    await waitUntil(
+      'the run goes on',
+      async () => (await federation.run(run.id)).completedRounds > there.completedRounds + 1,
+    );
+    await federation.operator.post(`/v1/runs/${run.id}/stop`);
+    await newWork.stop();
+    await federation.settle();
+    for (const [assignment, receipt] of federation.witness.receipts) {
+      if (!before.has(assignment) && (await receiptsOf(federation)).has(assignment))
+        receipts.set(assignment, receipt);
+    }
+    await checkInvariants({ ...federation, service: handle, witness });
+  });
+});
+
+describe('a backup that is damaged', () => {
+  it('is refused before anything is written', async () => {
+    const file = join(folder, 'embedded.tar');
+    const handle = await open(file, 'r+');
+    const { size } = await handle.stat();
+    const byte = Buffer.alloc(1);
+    const at = Math.floor(size / 2);
+    await handle.read(byte, 0, 1, at);
+    await handle.write(Buffer.from([byte[0]! ^ 1]), 0, 1, at);
+    await handle.close();
+    const { env, dataDir } = await embedded.empty();
+    const refused = await runBackup(['restore', '--from', file], env);
+    expect(refused).toMatchObject({ code: 1, output: expect.stringMatching(/damaged/) });
+    expect(await readdir(dataDir)).not.toContain('operator.key');
+    const cut = await runBackup(['restore', '--from', join(folder, 'nothing.tar')], env);
+    expect(cut).toMatchObject({ code: 1, output: expect.stringMatching(/cannot be read/) });
+  });
+});
