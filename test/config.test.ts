@@ -72,6 +72,32 @@ describe('loadConfig', () => {
     );
   });
 
+  it('reads quotas, and off', () => {
+    const { perDevice, perOperator } = loadConfig({
+      FEDEDGE_LIMIT_DEVICE: '10/2',
+      FEDEDGE_LIMIT_OPERATOR: 'off',
+    }).limits;
+    expect(perDevice).toEqual({ requests: 10, seconds: 2 });
+    expect(perOperator).toBeUndefined();
+  });
+
+  it.each(['10', '0/1', '10/0', '-1/1', 'on', '1.5/1', '10/1/1', ' 10/1'])(
+    'refuses the quota %j',
+    (quota) => {
+      expect(faultsOf({ FEDEDGE_LIMIT_TOKENS: quota })).toHaveLength(1);
+    },
+  );
+
+  it('takes origins as browsers send them, and names each that is none', () => {
+    const good = 'https://app.example.org, http://localhost:3000';
+    expect(loadConfig({ FEDEDGE_CORS_ORIGINS: good }).limits.corsOrigins).toEqual([
+      'https://app.example.org',
+      'http://localhost:3000',
+    ]);
+    const bad = ['*', 'null', 'https://a.example/', 'app.example.org', 'https://*.example.org', 'file:///a'];
+    expect(faultsOf({ FEDEDGE_CORS_ORIGINS: [good, ...bad].join() })).toHaveLength(bad.length);
+  });
+
   it('refuses an operator key that nobody could have made at random', () => {
     expect(faultsOf({ FEDEDGE_OPERATOR_KEY: 'a'.repeat(49) })).toHaveLength(1);
     expect(faultsOf({ FEDEDGE_OPERATOR_KEY: `fedop_${'a'.repeat(43)}` })).toEqual([]);
