@@ -7,6 +7,8 @@ import { createFailpoints } from './failpoints.ts';
 import { createKernels } from './kernels/kernels.ts';
 import { measureBlobs, measureDatabase } from './metrics/measured.ts';
 import type { Metrics } from './metrics/metrics.ts';
+import { StartError } from './process.ts';
+import { diagnose } from './services/diagnosis.ts';
 import { ensureFederation } from './services/identity/federation.ts';
 import { createOidcIssuers } from './services/identity/oidc/operator-tokens.ts';
 import { followTokenKeys } from './services/identity/token-key-reload.ts';
@@ -14,12 +16,13 @@ import { loadTokenKeys } from './services/identity/token-keys.ts';
 import type { BlobStore } from './store/blobs/blob-store.ts';
 import { createFileBlobs } from './store/blobs/file-blobs.ts';
 import { createS3Blobs } from './store/blobs/s3-blobs.ts';
-import { type Connection, openDatabase } from './store/database.ts';
+import { type Connection, type Database, openDatabase } from './store/database.ts';
 import { startDatabaseClock } from './store/database-clock.ts';
 import { createCredentialCache } from './store/identity/credential-cache.ts';
 import { startListener } from './store/journal/listener.ts';
 import { migrateDatabase } from './store/migrate.ts';
 import { isOutage } from './store/outage.ts';
+import { examineDatabase } from './store/requirements.ts';
 import { acquireServerLock } from './store/server-lock.ts';
 
 /** What a root knows when it builds the dependencies. */
@@ -56,10 +59,28 @@ export async function openDeps(surroundings: Surroundings): Promise<OpenDeps> {
     try {
       return await openOnce(surroundings);
     } catch (error) {
-      if (!isOutage(error) || stopping.aborted || performance.now() > patientUntil) throw error;
+      if (stopping.aborted) throw error;
+      if (!isOutage(error) || performance.now() > patientUntil) throw await explain(error, surroundings);
       log.warn({ err: error }, 'the database cannot be reached; trying again');
       await sleep(RETRY_MS, undefined, { signal: stopping });
     }
+  }
+}
+
+/** Every fault that can be found, not only the one that came first. */
+async function explain(error: unknown, { config }: Surroundings): Promise<unknown> {
+  const blobs = openBlobs(config, async () => {});
+  const findings = await diagnose({ config, blobs }, ['port']);
+  const faults = findings.filter(({ state }) => state === 'fault');
+  if (faults.length === 0) return error;
+  const lines = faults.map(({ check, message }) => `  - ${check}: ${message}`);
+  return new StartError(`FedEdge cannot start:\n${lines.join('\n')}`, { cause: error });
+}
+
+/** What does not keep a server from starting, but will be missed. */
+async function warn({ config, blobs, log }: Deps): Promise<void> {
+  for (const { check, state, message } of await diagnose({ config, blobs }, ['port', 'database'])) {
+    if (state !== 'ok') log.warn({ check, state }, message);
   }
 }
 
@@ -67,6 +88,7 @@ async function openOnce(surroundings: Surroundings): Promise<OpenDeps> {
   const { config, log, stopping, target, publicUrl, metrics } = surroundings;
   const db = measureDatabase(openDatabase(target, { connections: config.databaseConnections }), metrics);
   try {
+    await requireUsable(db, target);
     const unlock = typeof target === 'string' ? undefined : await acquireServerLock(db);
     const [keys, clock, listener] = await Promise.all([
       loadTokenKeys({ dataDir: config.dataDir, file: config.tokenKeysFile }),
@@ -93,6 +115,7 @@ async function openOnce(surroundings: Surroundings): Promise<OpenDeps> {
       failpoint,
     };
     await ensureFederation(deps);
+    void warn(deps);
     const following = followTokenKeys(keys, { dataDir: config.dataDir, file: config.tokenKeysFile }, log);
     const onHangUp = () => void following.reload();
     process.on('SIGHUP', onHangUp);
@@ -108,6 +131,13 @@ async function openOnce(surroundings: Surroundings): Promise<OpenDeps> {
     await db.close();
     throw error;
   }
+}
+
+/** The embedded database is what we brought; another one may be anything. */
+async function requireUsable({ client }: Database, target: string | Connection): Promise<void> {
+  if (typeof target !== 'string') return;
+  const { faults } = await examineDatabase(client);
+  if (faults.length > 0) throw new StartError(`DATABASE_URL: ${faults.join('; ')}`);
 }
 
 /** Where blobs are: S3 if it is configured, else the data folder. */

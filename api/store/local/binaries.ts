@@ -45,7 +45,8 @@ export async function prepareBinaries(home: string, user?: SystemUser): Promise<
   return { folder: await copyOnce(installed, home), version: installed.version };
 }
 
-async function locatePackage(): Promise<Binaries> {
+/** The installed package. Throws NoEmbeddedDatabaseError. */
+export async function locatePackage(): Promise<Binaries> {
   const platform = `${process.platform}-${process.arch}`;
   if (process.platform === 'win32') {
     throw new NoEmbeddedDatabaseError('The embedded database needs Unix sockets, which Windows lacks here.');

@@ -2,7 +2,7 @@
 export type Samples = ReadonlyMap<string, ReadonlyMap<string, number>>;
 
 /** Reads Prometheus' text format. Every metric that is announced is in the answer, also one without samples. */
-export function parseMetrics(text: string): Samples {
+function parseMetrics(text: string): Samples {
   const metrics = new Map<string, Map<string, number>>();
   let current = new Map<string, number>();
   for (const line of text.split('\n')) {
