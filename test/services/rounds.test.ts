@@ -2,12 +2,16 @@ import { setTimeout } from 'node:timers/promises';
 import { eq } from 'drizzle-orm';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { returnAssignment } from '../../api/services/rounds/assignments.ts';
+import { submitUpdate } from '../../api/services/rounds/updates.ts';
 import { createWaitingRoom } from '../../api/services/rounds/waiting-room.ts';
 import { runWorker } from '../../api/services/worker.ts';
 import { devices } from '../../api/store/schema.ts';
 import { createTestApp, type TestApp } from '../support/app.ts';
+import { findFaults } from '../support/round-faults.ts';
 import {
   createTestWorker,
+  declare,
+  encodeUpdate,
   openAssignments,
   readValues,
   seedFederation,
@@ -196,6 +200,24 @@ describe('admission', () => {
       if (answer.status === 'rejected') expect(answer.reason).toMatchObject({ code: 'full' });
     }
     expect((await view.rounds(deps, runId))[0]).toMatchObject({ accepted: 1, state: 'aggregating' });
+  });
+
+  it('refuses an update whose assignment was given back while it came in, also the last one', async () => {
+    const { deps } = test;
+    const { devices } = await seedFederation(deps, { devices: 2 });
+    await worker.turn();
+    for (const { device, id } of await openAssignments(deps, devices)) {
+      const file = declare(encodeUpdate(ones));
+      const sending = submitUpdate(deps, device, id, {
+        ...file,
+        body: async function* () {
+          await returnAssignment(deps, device, id, 'busy');
+          yield* file.body();
+        },
+      });
+      await expect(sending).rejects.toMatchObject({ code: 'not_in_cohort' });
+    }
+    expect(await findFaults(deps)).toEqual([]);
   });
 
   it('takes one update of an assignment that is sent twice at once', async () => {

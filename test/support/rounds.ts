@@ -53,7 +53,7 @@ export function encodeValues(values: readonly number[], metadata: Record<string,
   return Buffer.concat([head, Buffer.from(Float32Array.from(values).buffer)]);
 }
 
-function encodeUpdate(values: readonly number[], numExamples = 1): Buffer {
+export function encodeUpdate(values: readonly number[], numExamples = 1): Buffer {
   return encodeValues(values, {
     num_examples: String(numExamples),
     metrics: '{"loss":0.5}',
@@ -61,7 +61,7 @@ function encodeUpdate(values: readonly number[], numExamples = 1): Buffer {
   });
 }
 
-function declare(file: Buffer, digest = createHash('sha256').update(file).digest('hex')) {
+export function declare(file: Buffer, digest = createHash('sha256').update(file).digest('hex')) {
   return {
     bytes: file.length,
     digest,

@@ -50,6 +50,8 @@ async function takePlace(tx: Queryable, roundId: string, now: Date) {
         eq(rounds.id, roundId),
         eq(rounds.state, 'collecting'),
         lt(rounds.accepted, rounds.capacity),
+        // Otherwise the caller's assignment is settled, too: it may have been given back a moment ago.
+        gt(rounds.openAssignments, 0),
         gt(rounds.deadlineAt, now),
       ),
     )
