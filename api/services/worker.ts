@@ -19,6 +19,8 @@ const LOOK_MS = 5000;
 const SWEEP_MS = 60_000;
 const RETRY_MS = 1000;
 const OVERDUE_MS = 50;
+/** What no round waits for answers the wakes of so long at once: rounds can be shorter. */
+const REST_MS = 100;
 
 /** One pass of a part of the worker. Returns after how many milliseconds it wants the next one, unless it is woken. */
 type Step = () => Promise<number>;
@@ -36,9 +38,9 @@ export async function runWorker(deps: Deps, { signal }: { signal: AbortSignal })
   await Promise.all([
     repeat(deps, 'clock', () => clockStep(deps), signal),
     repeat(deps, 'folder', () => folder.step(), signal),
-    repeat(deps, 'scoring', () => scoreStep(deps, scoring.scorer, signal), signal),
-    repeat(deps, 'journal', () => journalStep(deps), signal),
-    repeat(deps, 'erasures', () => eraseStep(deps), signal),
+    repeat(deps, 'scoring', () => scoreStep(deps, scoring.scorer, signal), signal, REST_MS),
+    repeat(deps, 'journal', () => journalStep(deps), signal, REST_MS),
+    repeat(deps, 'erasures', () => eraseStep(deps), signal, REST_MS),
     sweepForEver(deps, signal),
   ]);
   await folder.close();
@@ -70,11 +72,13 @@ async function eraseStep(deps: Deps): Promise<number> {
   return (await eraseDueDevices(deps)) > 0 ? 0 : LOOK_MS;
 }
 
-async function repeat(deps: Deps, part: string, step: Step, signal: AbortSignal): Promise<void> {
+async function repeat(deps: Deps, part: string, step: Step, signal: AbortSignal, restMs = 0): Promise<void> {
   const waker = createWaker(deps.listener, channels.work, signal);
   while (!signal.aborted) {
     const delay = await attempt(deps, part, step, RETRY_MS);
-    if (delay > 0) await waker.wait(delay);
+    if (delay === 0) continue;
+    if (restMs > 0) await setTimeout(restMs, undefined, { signal }).catch(() => undefined);
+    await waker.wait(delay);
   }
   waker.stop();
 }
@@ -119,6 +123,6 @@ function createScoring() {
       });
       return scorer;
     },
-    close: async () => (await scorer)?.close(),
+    close: async () => (await scorer?.catch(() => undefined))?.close(),
   };
 }

@@ -84,7 +84,9 @@ async function writeVersion(
   const { head, dataBytes } = encodeTensorHeader(placeTensors(fold.manifest).tensors);
   const now = deps.clock.now();
   const blobKey = `version/${newId(now)}`;
-  await reserveBlob(deps.db.pool, blobKey, now);
+  const reserved = reserveBlob(deps.db.pool, blobKey, now);
+  // Awaited only before the file becomes visible: until then a failure must not count as unhandled.
+  reserved.catch(() => undefined);
   const writer = await deps.blobs.create(blobKey, { bytes: head.length + dataBytes });
   const hash = createHash('sha256').update(head);
   try {
@@ -94,7 +96,7 @@ async function writeVersion(
       hash.update(chunk);
       await writer.write(chunk);
     }
-    await renewHold(context, fold);
+    await Promise.all([reserved, renewHold(context, fold)]);
     await deps.failpoint('publish.mid_blob');
     await writer.commit();
     return { blobKey, digest: hash.digest('hex'), bytes: writer.bytes };

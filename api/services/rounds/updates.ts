@@ -98,15 +98,13 @@ async function receiveUpdate(
   const parameters = parseParameters(assignment);
   const receivedAt = deps.clock.now();
   const blobKey = `update/${newId(receivedAt)}`;
-  const [manifest] = await Promise.all([
-    findTensors(pool, assignment.modelId),
-    reserveBlob(pool, blobKey, receivedAt),
-  ]);
+  const manifest = await findTensors(pool, assignment.modelId);
+  const reserved = reserveBlob(pool, blobKey, receivedAt);
   let plan: UpdatePlan | undefined;
   try {
     const { norm } = await receiveTensors(deps, {
       key: blobKey,
-      body: body(),
+      body: endingAfter(reserved, body()),
       bytes,
       digest,
       plan: (header) => {
@@ -122,9 +120,20 @@ async function receiveUpdate(
     const file = { roundId: assignment.roundId, digest, bytes, blobKey };
     return { ...owner, ...file, numExamples, weight, norm, scalars, metrics, receivedAt };
   } catch (error) {
-    await retireBlobs(pool, [blobKey]).catch(() => undefined);
+    await reserved.then(() => retireBlobs(pool, [blobKey])).catch(() => undefined);
     throw error;
   }
+}
+
+/** The body, which has not ended before the blob's row is there: no blob is ever seen without one. */
+async function* endingAfter(
+  reserved: Promise<void>,
+  body: AsyncIterable<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
+  // Awaited only when the body has come: until then a failure must not count as unhandled.
+  reserved.catch(() => undefined);
+  yield* body;
+  await reserved;
 }
 
 /** ONE transaction; after its commit the update counts, whatever happens to the answer. */
