@@ -114,14 +114,15 @@ it('models that a device has data for: those that it names, all where it names n
   expect((await view.rounds(test.deps, runId))[0]).toMatchObject({ state: 'collecting', population: 3 });
 });
 
-it('devices that were not heard of for presenceMs are not invited', async () => {
+it.each([
+  ['not heard of for presenceMs', 60_000, [0, 59_999, 60_000, 100_000]],
+  ['that cannot be waiting, where presenceMs is shorter than a touch', 1000, [0, 24_999, 25_000, 60_000]],
+])('devices %s are not invited', async (_name, presenceMs, ages) => {
   const now = test.clock.now().getTime();
-  const labels = { test: 'presence' };
-  const settings = { quorum: 2, presenceMs: 1000 };
+  const labels = { test: `presence ${presenceMs}` };
+  const settings = { quorum: 2, presenceMs };
   const { runId } = await seedFederation(test.deps, { devices: 0, settings, labels });
-  for (const ago of [0, 999, 1000, 5000]) {
-    await seedDevices(test.deps, 1, { lastSeenAt: new Date(now - ago), labels });
-  }
+  for (const ago of ages) await seedDevices(test.deps, 1, { lastSeenAt: new Date(now - ago), labels });
   await advanceRounds(test.deps);
   expect((await view.rounds(test.deps, runId))[0]).toMatchObject({ state: 'collecting', population: 2 });
 });

@@ -8,6 +8,8 @@ export type DeviceRow = typeof devices.$inferSelect;
 
 /** A device that was touched less than this ago is not touched again. */
 const TOUCH_INTERVAL_MS = 20_000;
+/** How long ago a device that waits was touched at most: it is looked for every 5 s. */
+export const PRESENCE_RESOLUTION_MS = TOUCH_INTERVAL_MS + 5000;
 
 export async function insertDevice(tx: Queryable, device: typeof devices.$inferInsert): Promise<void> {
   await tx.insert(devices).values(device);

@@ -1,6 +1,7 @@
 import { and, eq, isNull, or, type SQL, sql } from 'drizzle-orm';
 import type { Selection } from '../../domain/run.ts';
 import type { Queryable } from '../database.ts';
+import { PRESENCE_RESOLUTION_MS } from '../identity/devices.ts';
 import { assignments, devices } from '../schema.ts';
 import type { RoundRow, RunRow } from './round-locks.ts';
 
@@ -15,7 +16,9 @@ export async function findEligibleDevices(
   now: Date,
 ): Promise<string[]> {
   const { selection, presenceMs } = run.settings;
-  const seenAfter = new Date(now.getTime() - presenceMs).toISOString();
+  // A shorter presence would come and go with the touches of devices that wait all the time.
+  const presence = Math.max(presenceMs, PRESENCE_RESOLUTION_MS);
+  const seenAfter = new Date(now.getTime() - presence).toISOString();
   const rows = await q
     .select({ id: devices.id })
     .from(devices)
