@@ -16,6 +16,7 @@ import {
   type Ownership,
   startLocalDatabase,
 } from './store/local/local-database.ts';
+import { startTracing } from './tracing/exporter.ts';
 import { version } from './version.ts';
 import { warningsOf } from './warnings.ts';
 
@@ -37,6 +38,7 @@ async function serve(config: Config, asJson: boolean, stopping: AbortSignal): Pr
   const logFile = process.stdout.isTTY && !asJson ? join(config.dataDir, 'server.log') : undefined;
   const { log, flush } = createLog(config, logFile);
   resources.defer(flush);
+  resources.defer(await startTracing(process.env, { name: 'fededge-server', version }));
   // Halves the time that a later start needs for its modules, which load while the database starts.
   enableCompileCache(join(config.dataDir, 'compile-cache'));
   const [target, { openDeps }, { createApp }, { createEntrance }, { listen }, { runWorker }, { announce }] =

@@ -8,6 +8,7 @@ import { serveMetrics } from './metrics/serve.ts';
 import { runProcess } from './process.ts';
 import { createMeasurements } from './services/measurements.ts';
 import { runWorker } from './services/worker.ts';
+import { startTracing } from './tracing/exporter.ts';
 import { version } from './version.ts';
 
 await runProcess(async (stopping) => {
@@ -21,6 +22,7 @@ await runProcess(async (stopping) => {
   await using resources = new AsyncDisposableStack();
   const { log, flush } = createLog(config);
   resources.defer(flush);
+  resources.defer(await startTracing(process.env, { name: 'fededge-worker', version }));
   const { deps, close } = await openDeps({
     config: { ...config, dataDir: resolve(config.dataDir) },
     log,

@@ -46,6 +46,11 @@ export const assignment = z
       .int()
       .openapi({ description: 'Differs between rounds and devices: for the order of examples.', example: 7 }),
     deadlineAt: instant.openapi({ description: 'From then on the update is late.' }),
+    traceparent: z.string().max(64).optional().openapi({
+      description:
+        'W3C Trace Context of the round, where the server traces: send it as a header of the requests for this assignment.',
+      example: '00-0198c5a26d7e7c3b9f002b7d5a1c9e44-9f002b7d5a1c9e44-01',
+    }),
     update: z
       .object({
         url: z.string().openapi({ example: '/v1/assignments/0198c5a2-6d7e-7c3b-9f00-2b7d5a1c9e44/update' }),

@@ -92,15 +92,10 @@ const settings = {
   retainUpdates: z
     .boolean()
     .openapi({ description: "Keep the updates' files after their round.", example: false }),
-  retainUpdatesForDays: z
-    .int()
-    .min(1)
-    .max(3650)
-    .optional()
-    .openapi({
-      description: 'Keep them for so long at most. Absent: until the quota is used up.',
-      example: 30,
-    }),
+  retainUpdatesForDays: z.int().min(1).max(3650).optional().openapi({
+    description: 'Keep them for so long at most. Absent: until the quota is used up.',
+    example: 30,
+  }),
   evaluate: RunEvaluation.optional(),
 };
 const capacity = count('Most updates that a round takes: it closes with the last of them.', 4);

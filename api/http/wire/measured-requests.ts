@@ -1,12 +1,17 @@
 import { createMiddleware } from 'hono/factory';
 import type { Deps } from '../../deps.ts';
+import { traced } from '../../tracing/spans.ts';
 import type { AppEnv } from '../context.ts';
 
-/** Times every request by its operation, and counts the bytes of bodies that were taken and of files that went out. */
+/** Times and traces every request by its operation, and counts the bytes of bodies that were taken and of files that went out. */
 export function measureRequests({ metrics }: Pick<Deps, 'metrics'>) {
   return createMiddleware<AppEnv>(async (c, next) => {
     const started = performance.now();
-    await next();
+    const traceparent = c.req.header('traceparent');
+    await traced('request', { 'http.request.method': c.req.method, traceparent }, async (span) => {
+      await next();
+      span.updateName(c.var.operation ?? 'unknown').setAttribute('http.response.status_code', c.res.status);
+    });
     const operation = c.var.operation ?? 'unknown';
     const status = `${Math.floor(c.res.status / 100)}xx`;
     metrics.httpSeconds.observe({ operation, status }, (performance.now() - started) / 1000);

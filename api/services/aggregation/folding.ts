@@ -6,6 +6,7 @@ import {
   listNewUpdates,
   releaseLease,
 } from '../../store/rounds/leases.ts';
+import { tracedInRound } from '../../tracing/spans.ts';
 import { isCheckpointDue, saveCheckpoint } from './checkpoints.ts';
 import { addUpdate } from './folds.ts';
 import { type Fold, type FoldContext, LeaseLostError, renewHold } from './holds.ts';
@@ -72,7 +73,9 @@ export function createFolder(context: FoldContext): Folder {
 
   async function publish(target: Fold, round: FoldableRound): Promise<void> {
     if (round.state !== 'aggregating' || target.sequence < round.accepted) return;
-    await publishRound(context, target);
+    await tracedInRound(round.id, 'publish', { 'fededge.updates': round.accepted }, () =>
+      publishRound(context, target),
+    );
     await drop(target);
   }
 

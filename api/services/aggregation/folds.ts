@@ -9,6 +9,7 @@ import { planUpdate, type UpdateSegment } from '../../domain/update.ts';
 import { FoldRequestError } from '../../kernels/folds/fold-errors.ts';
 import { BlobMissingError, type BlobStore } from '../../store/blobs/blob-store.ts';
 import { type FoldableUpdate, lockFold, rejectUpdate } from '../../store/rounds/leases.ts';
+import { tracedInRound } from '../../tracing/spans.ts';
 import { type Fold, type FoldContext, renewHold, whileHeld } from './holds.ts';
 
 /** Enough for the headers of most files, so that they are read at once. */
@@ -23,7 +24,11 @@ export async function addUpdate(context: FoldContext, fold: Fold, update: Foldab
   if (update.sequence !== fold.sequence + 1) return false;
   await renewHold(context, fold);
   if (update.state === 'accepted') {
-    const fault = await foldFile(context, fold, update);
+    const { sequence, bytes } = update;
+    const attributes = { 'fededge.sequence': sequence, 'fededge.bytes': bytes };
+    const fault = await tracedInRound(fold.roundId, 'fold', attributes, () =>
+      foldFile(context, fold, update),
+    );
     if (fault) {
       await reject(context, fold, update, fault);
       return false;

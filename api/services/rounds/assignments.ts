@@ -5,6 +5,7 @@ import { findStrategy } from '../../domain/strategies/index.ts';
 import { encodings, maxUpdateBytes } from '../../domain/update.ts';
 import { channels, notify } from '../../store/journal/channels.ts';
 import { type AssignmentRow, giveBackAssignment } from '../../store/rounds/assignments.ts';
+import { traceparentOf } from '../../tracing/spans.ts';
 import { weightsPath } from '../models/paths.ts';
 import { requireAssignment } from './updates.ts';
 
@@ -23,6 +24,8 @@ export interface AssignmentDocument {
   /** Differs between rounds and devices: for the order of a device's examples. */
   seed: number;
   deadlineAt: Date;
+  /** For the headers of its requests, so that its part shows in the round's trace. */
+  traceparent?: string;
   update?: { url: string; maxBytes: number; encodings: string[]; scalars: string[] };
   evaluation?: { url: string };
 }
@@ -30,6 +33,7 @@ export interface AssignmentDocument {
 /** Renders an open assignment. The same assignment gives the same document at every poll. */
 export function toDocument(deps: Deps, assignment: AssignmentRow): AssignmentDocument {
   const { id, kind, model, baseVersion, settings } = assignment;
+  const traceparent = traceparentOf(assignment.roundId);
   const common = {
     id,
     kind,
@@ -50,6 +54,7 @@ export function toDocument(deps: Deps, assignment: AssignmentRow): AssignmentDoc
     hyperparameters: settings.hyperparameters,
     seed: deviceSeed(assignment),
     deadlineAt: assignment.deadlineAt!,
+    ...(traceparent !== undefined && { traceparent }),
   };
   if (kind === 'evaluate') return { ...common, evaluation: { url: `/v1/assignments/${id}/evaluation` } };
   const maxBytes = Math.min(maxUpdateBytes(assignment.parameters), deps.config.maxUpdateBytes);

@@ -8,6 +8,7 @@ import { newId } from '../../store/ids.ts';
 import { reserveBlob, retireBlobs } from '../../store/models/blob-rows.ts';
 import { type AssignmentRow, findAssignment, findTensors } from '../../store/rounds/assignments.ts';
 import { type AcceptedUpdate, acceptUpdate } from '../../store/rounds/updates.ts';
+import { tracedInRound } from '../../tracing/spans.ts';
 import { receiveTensors } from '../models/tensor-intake.ts';
 import { countAdmission } from './admissions.ts';
 import { requireAccepted, unlessRefused } from './refusals.ts';
@@ -47,8 +48,11 @@ export async function submitUpdate(
     const assignment = await requireAssignment(deps, device, assignmentId);
     const receipt = admitUpdate(deps, assignment, declared);
     if (receipt) return receipt;
-    const update = await receiveUpdate(deps, device, assignment, declared);
-    return acknowledge(deps, device, assignment, update);
+    const { roundId } = assignment;
+    return tracedInRound(roundId, 'intake', { 'fededge.bytes': declared.bytes }, async () => {
+      const update = await receiveUpdate(deps, device, assignment, declared);
+      return acknowledge(deps, device, assignment, update);
+    });
   });
 }
 

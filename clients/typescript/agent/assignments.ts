@@ -12,6 +12,7 @@ const REFUSALS = ['late', 'full', 'not_in_cohort', 'evaluation_conflict', 'not_f
 /** Does what the server asks for until the assignment is settled. What goes wrong at home gives it back. */
 export async function carryOut(work: Work, assignment: Assignment): Promise<void> {
   work.settings.onProgress({ type: 'assigned', assignment });
+  work.session.tracing.parent = assignment.traceparent;
   try {
     await (assignment.kind === 'train' ? train(work, assignment) : evaluate(work, assignment));
   } catch (error) {
@@ -23,6 +24,8 @@ export async function carryOut(work: Work, assignment: Assignment): Promise<void
     }
     await giveBack(work, assignment.id, reason);
     reportSettled(work, assignment.id, 'returned', error instanceof Error ? error.message : String(error));
+  } finally {
+    work.session.tracing.parent = undefined;
   }
 }
 

@@ -24,6 +24,8 @@ export interface SessionOptions {
 /** A device's connection to its server: its identity, its access tokens and how it calls. */
 export interface Session extends Omit<SessionOptions, 'url' | 'fetch' | 'audience'> {
   api: Client;
+  /** The `traceparent` of the assignment that is being carried out: a header of every request meanwhile. */
+  tracing: { parent?: string | undefined };
   audience: string;
   identity: Identity;
   clock: ServerClock;
@@ -51,6 +53,12 @@ export async function openSession({ url, fetch, ...options }: SessionOptions): P
   const api = createApi({ url, fetch, auth: () => tokens.get() });
   const tokens = createAccessTokens({ api, identity, clock, audience, signal: options.signal });
 
+  const tracing: Session['tracing'] = {};
+  api.interceptors.request.use((request) => {
+    if (tracing.parent !== undefined) request.headers.set('traceparent', tracing.parent);
+    return request;
+  });
+
   const call: Session['call'] = async (make, { signal = options.signal, timeoutMs = CALL_MS } = {}) => {
     const once = () => settle(make(within(timeoutMs, signal)), signal);
     try {
@@ -67,6 +75,7 @@ export async function openSession({ url, fetch, ...options }: SessionOptions): P
   return {
     ...options,
     api,
+    tracing,
     audience,
     identity,
     clock,

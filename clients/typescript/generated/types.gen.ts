@@ -838,6 +838,10 @@ export type Assignment = {
      */
     deadlineAt: string;
     /**
+     * W3C Trace Context of the round, where the server traces: send it as a header of the requests for this assignment.
+     */
+    traceparent?: string;
+    /**
      * Where the update goes (kind `train`).
      */
     update?: {

@@ -62,6 +62,18 @@ test('sends bf16 only where the server takes it', async () => {
   expect(encodings).toEqual(['bf16', 'f32']);
 });
 
+test("shows in the trace of its assignment's round, and in no other", async () => {
+  const traceparent = '00-0198c5a26d7e7c3b9f002b7d5a1c9e44-9f002b7d5a1c9e44-01';
+  const traced = federation.assign({ traceparent });
+  const agent = start();
+  await agent.event('settled');
+  const plain = federation.assign();
+  await agent.event('settled', ({ assignmentId }) => assignmentId === plain.id);
+  const sent = federation.requests('PUT', /update$/).map(({ headers }) => headers.traceparent);
+  expect(sent).toEqual([traceparent, undefined]);
+  expect(traced.id).not.toBe(plain.id);
+});
+
 describe('what the server refuses', () => {
   test.each(['late', 'full', 'stale', 'update_conflict', 'not_in_cohort'])(
     'drops an update that is %s, and goes on',
