@@ -41,12 +41,12 @@ export function createFolder(context: FoldContext): Folder {
     await folds.release(fold.id).catch(() => undefined);
   }
 
-  /** Keeps what is still held, takes what is free. */
+  /** Keeps what is still held, takes what is free and has something to fold: an accumulator costs memory. */
   async function hold(round: FoldableRound): Promise<void> {
     const fold = held.get(round.id);
     if (fold && round.lease?.fence === fold.fence) return renewHold(context, fold);
     if (fold) await drop(fold);
-    if (!isFree(round)) return;
+    if (round.accepted === 0 || !isFree(round)) return;
     const taken = await holdRound(context, round);
     if (taken) held.set(round.id, taken);
   }
