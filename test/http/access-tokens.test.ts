@@ -97,6 +97,20 @@ describe('access tokens', () => {
     expect(await me(token)).toMatchObject({ status: 401, body: { code: 'token_expired' } });
   });
 
+  it('are refused as soon as their key is not ours any more, although they were taken a moment ago', async () => {
+    const token = await forge();
+    const { keys } = t.deps;
+    const { verifying } = keys;
+    expect((await me(token)).status).toBe(200);
+    const { publicKey } = await generateKeyPair('ES256');
+    for (const other of [new Map(), new Map([[keys.signing.kid, publicKey]])]) {
+      Object.assign(keys, { verifying: other });
+      expect(await me(token)).toMatchObject({ status: 401, body: { code: 'unauthorized' } });
+    }
+    Object.assign(keys, { verifying });
+    expect((await me(token)).status).toBe(200);
+  });
+
   it('need our signature, whatever key they bring', async () => {
     const { kid } = t.deps.keys.signing;
     const stranger = await createDeviceKey();

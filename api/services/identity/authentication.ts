@@ -68,7 +68,7 @@ async function authenticateByToken(deps: Deps, token: string): Promise<Principal
 }
 
 async function authenticateDevice(deps: Deps, token: string): Promise<Principal> {
-  const { federationId, deviceId, thumbprint } = readClaims(await verifyAccessToken(deps, token));
+  const { federationId, owner: deviceId, thumbprint } = await readAccessToken(deps, token);
   const key = await cached(deps.credentials, `${federationId}:${thumbprint}`, deps.clock.now(), async () => {
     const row = await findDeviceKey(deps.db.pool, federationId, thumbprint);
     return row && { owner: row.deviceId, state: row.state, deviceState: row.deviceState };
@@ -79,9 +79,32 @@ async function authenticateDevice(deps: Deps, token: string): Promise<Principal>
   return { kind: 'device', id: deviceId, federationId, thumbprint };
 }
 
-async function verifyAccessToken(deps: Deps, token: string): Promise<JWTPayload> {
+/** An access token whose signature was found to be ours. */
+interface VerifiedToken {
+  /** The device. */
+  owner: string;
+  federationId: string;
+  thumbprint: string;
+  kid: string;
+  key: CryptoKey;
+  validUntilMs: number;
+}
+
+/**
+ * A signature costs as much as several queries: that it is ours is remembered. Whether the token has expired or its key
+ * was withdrawn is looked at every time.
+ */
+async function readAccessToken(deps: Deps, token: string): Promise<VerifiedToken> {
+  const now = deps.clock.now();
+  const verify = () => verifyAccessToken(deps, token);
+  const known = (await cached(deps.credentials, `token:${hashSecret(token)}`, now, verify))!;
+  const isValid = now.getTime() < known.validUntilMs && deps.keys.verifying.get(known.kid) === known.key;
+  return isValid ? known : verify();
+}
+
+async function verifyAccessToken(deps: Deps, token: string): Promise<VerifiedToken> {
   try {
-    const { payload } = await jwtVerify(token, ({ kid }) => ownKey(deps, kid), {
+    const { payload, protectedHeader } = await jwtVerify(token, ({ kid }) => ownKey(deps, kid), {
       algorithms: ['ES256'],
       issuer: deps.publicUrl,
       audience: deps.publicUrl,
@@ -91,7 +114,10 @@ async function verifyAccessToken(deps: Deps, token: string): Promise<JWTPayload>
       clockTolerance: CLOCK_TOLERANCE_SECONDS,
       currentDate: deps.clock.now(),
     });
-    return payload;
+    const kid = protectedHeader.kid!;
+    const expiresAt = Math.min(payload.exp!, payload.iat! + ACCESS_TOKEN_SECONDS);
+    const validUntilMs = (expiresAt + CLOCK_TOLERANCE_SECONDS) * 1000;
+    return { ...readClaims(payload), kid, key: ownKey(deps, kid), validUntilMs };
   } catch (cause) {
     if (cause instanceof errors.JWTExpired) throw new FedEdgeError('token_expired', {}, { cause });
     if (cause instanceof errors.JOSEError) throw new FedEdgeError('unauthorized', {}, { cause });
@@ -106,12 +132,12 @@ function ownKey(deps: Deps, kid: string | undefined): CryptoKey {
   return key;
 }
 
-function readClaims(claims: JWTPayload): { federationId: string; deviceId: string; thumbprint: string } {
+function readClaims(claims: JWTPayload): { federationId: string; owner: string; thumbprint: string } {
   const { sub, federation, cnf } = claims as { sub?: unknown; federation?: unknown; cnf?: { jkt?: unknown } };
   const thumbprint = cnf?.jkt;
   if (typeof sub !== 'string' || typeof federation !== 'string' || typeof thumbprint !== 'string') {
     throw new FedEdgeError('unauthorized');
   }
   if (!THUMBPRINT.test(thumbprint) || !FEDERATION.test(federation)) throw new FedEdgeError('unauthorized');
-  return { federationId: federation, deviceId: sub, thumbprint };
+  return { federationId: federation, owner: sub, thumbprint };
 }
