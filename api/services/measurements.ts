@@ -58,6 +58,7 @@ async function readState({ db, clock, config, metrics: { state } }: MeasuredDeps
     );
   }
   for (const row of devices) state.devices.set({ state: row.state }, row.devices);
+  for (const kind of ['train', 'evaluate']) state.openAssignments.set({ kind }, 0);
   for (const row of assignments) state.openAssignments.set({ kind: row.kind }, row.assignments);
   for (const row of connections) state.connections.set({ state: row.state }, row.connections);
   const now = clock.now().getTime();

@@ -73,7 +73,16 @@ it('moves every metric that it has', async () => {
   await createScoredModel('scored');
   const work = federation.work();
   const run = await federation.startRun('measured', { rounds: 500 });
-  await federation.enrol(1);
+  // A device that holds on to its assignment, so that one is open whenever it is looked.
+  const [holder] = await federation.enrol(1, { labels: { role: 'holder' } });
+  const selection = { labels: { role: 'holder' } };
+  const held = await federation.startRun('scored', {
+    selection,
+    quorum: 1,
+    capacity: 1,
+    deadlineMs: 120_000,
+  });
+  await waitUntil('it has one', async () => (await holder!.poll(1))?.run === held.id);
   const resting = () => watch.unmoved().filter((name) => !constant.includes(name) && !restful.test(name));
   await waitFor('all have moved', async () => {
     // An event that wakes no worker, so that it has an age.
