@@ -2,6 +2,7 @@
  * Root: the HTTP API. By default it brings its own database, in the data folder, and runs the worker loop too; with
  * DATABASE_URL any number of them may serve one federation.
  */
+import './heap.ts';
 import { enableCompileCache, flushCompileCache } from 'node:module';
 import { join, resolve } from 'node:path';
 import type { Logger } from 'pino';
@@ -22,6 +23,7 @@ import { warningsOf } from './warnings.ts';
 
 /** Requests that are under way at a shutdown have so long to end. */
 const DRAIN_MS = 10_000;
+const COMPILE_CACHE_MS = 20_000;
 
 await runProcess(async (stopping) => {
   const line = readCommandLine(process.argv.slice(2), process.env);
@@ -65,7 +67,8 @@ async function serve(config: Config, asJson: boolean, stopping: AbortSignal): Pr
   const working = config.worker === 'embedded' ? runWorker(opened.deps, { signal: stopping }) : stopped;
   for (const warning of warningsOf(config)) log.warn(warning);
   await announce(opened.deps, { url, logFile, asJson });
-  flushCompileCache();
+  // It blocks for as long as it takes to write: not before the first requests.
+  setTimeout(flushCompileCache, COMPILE_CACHE_MS).unref();
   await Promise.race([stopped, working]);
   log.info('stopping');
   await Promise.all([close(DRAIN_MS), working]);

@@ -1,4 +1,5 @@
 /** Root: the round clock, the aggregation, the scoring and the sweeper, without HTTP. Any number may run. */
+import './heap.ts';
 import { resolve } from 'node:path';
 import { openDeps } from './bootstrap.ts';
 import { ConfigError, loadConfig } from './config.ts';

@@ -33,7 +33,6 @@ export type FailureReason =
   /** The model has got another version meanwhile, not from this run. */
   | 'head_moved';
 
-
 export interface PlaceFacts {
   assignment: AssignmentState;
   round: { state: RoundState; accepted: number; capacity: number; deadlineAt: Date | null };
