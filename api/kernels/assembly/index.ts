@@ -11,38 +11,32 @@
 const BLOCK: usize = 4096;
 const LOW_EXPONENT: i32 = 0x7f800000;
 
-// @ts-ignore: decorator
 @inline
 function highHalf(v: v128): v128 {
   return v128.shuffle<u32>(v, v, 2, 3, 2, 3);
 }
 
-// @ts-ignore: decorator
 @inline
 function promote(pointer: usize): v128 {
   return f64x2.promote_low_f32x4(v128.load64_zero(pointer));
 }
 
 /** The first (`high` false) or last four of eight bf16 as f32: a bf16 is the upper half of an f32. */
-// @ts-ignore: decorator
 @inline
 function widenLow(v: v128): v128 {
   return v128.shuffle<u16>(i16x8.splat(0), v, 0, 8, 1, 9, 2, 10, 3, 11);
 }
 
-// @ts-ignore: decorator
 @inline
 function widenHigh(v: v128): v128 {
   return v128.shuffle<u16>(i16x8.splat(0), v, 4, 12, 5, 13, 6, 14, 7, 15);
 }
 
-// @ts-ignore: decorator
 @inline
 function loadBf16(pointer: usize): f32 {
   return reinterpret<f32>((<u32>load<u16>(pointer)) << 16);
 }
 
-// @ts-ignore: decorator
 @inline
 function addTo(target: usize, product: v128): void {
   v128.store(target, f64x2.add(v128.load(target), product));
@@ -131,13 +125,11 @@ export function scaleF64(target: usize, count: usize, factor: f64): void {
   }
 }
 
-// @ts-ignore: decorator
 @inline
 function applyTwo(source: usize, base: usize, factor: v128): v128 {
   return f32x4.demote_f64x2_zero(f64x2.add(promote(base), f64x2.mul(factor, v128.load(source))));
 }
 
-// @ts-ignore: decorator
 @inline
 function magnitude(v: v128): v128 {
   return v128.and(v, i32x4.splat(0x7fffffff));
@@ -174,14 +166,12 @@ export function applyF32(source: usize, base: usize, out: usize, count: usize, f
 // last block with zeros to a multiple of eight, which adds +0 to sums that are never -0. Squares of f32
 // values cannot overflow an f64 sum, so the sum is finite exactly if every element is.
 
-// @ts-ignore: decorator
 @inline
 function joinLanes(a: v128, b: v128, c: v128, d: v128): f64 {
   const sum = f64x2.add(f64x2.add(a, b), f64x2.add(c, d));
   return f64x2.extract_lane(sum, 0) + f64x2.extract_lane(sum, 1);
 }
 
-// @ts-ignore: decorator
 @inline
 function square(v: v128): v128 {
   return f64x2.mul(v, v);
@@ -278,7 +268,6 @@ export function decodeI8(source: usize, out: usize, count: usize, scale: f64): v
   }
 }
 
-// @ts-ignore: decorator
 @inline
 function scaleFour(integers: v128, scale: v128): v128 {
   const low = f32x4.demote_f64x2_zero(f64x2.mul(scale, f64x2.convert_low_i32x4_s(integers)));
