@@ -16,9 +16,9 @@ const TESTS = [
   'test/store/listener.test.ts',
   'test/store/database-clock.test.ts',
   'test/store/server-lock.test.ts',
-  'test/services/rounds.test.ts',
-  'test/services/contention.test.ts',
-  'test/services/folding.test.ts',
+  'test/services/rounds/rounds.test.ts',
+  'test/services/rounds/contention.test.ts',
+  'test/services/aggregation/folding.test.ts',
   'test/services/idempotency.test.ts',
   'test/services/sweeper.test.ts',
 ];

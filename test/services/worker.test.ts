@@ -5,7 +5,7 @@ import { createWaitingRoom } from '../../api/services/rounds/waiting-room.ts';
 import { runWorker } from '../../api/services/worker.ts';
 import { channels } from '../../api/store/journal/channels.ts';
 import { createTestApp, type TestApp } from '../support/app.ts';
-import { seedFederation, sendUpdate, view } from '../support/rounds.ts';
+import { seedFederation, sendUpdate, view } from '../support/rounds/rounds.ts';
 
 let test: TestApp;
 beforeEach(async () => {

@@ -23,7 +23,7 @@ import { createCredentialCache } from '../../api/store/identity/credential-cache
 import { type Listener, startListener } from '../../api/store/journal/listener.ts';
 import { migrateDatabase } from '../../api/store/migrate.ts';
 import { createTestClock, type TestClock } from './clock.ts';
-import { createDeviceKey, type DeviceKey, signAssertion, signProof } from './device-keys.ts';
+import { createDeviceKey, type DeviceKey, signAssertion, signProof } from './identity/device-keys.ts';
 import { createTestDatabase } from './postgres.ts';
 
 type App = ReturnType<typeof createApp>;

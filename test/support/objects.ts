@@ -14,7 +14,7 @@ import {
   runs,
   uploads,
 } from '../../api/store/schema.ts';
-import { defaultSettings, encodeValues, manifest } from './rounds.ts';
+import { defaultSettings, encodeValues, manifest } from './rounds/rounds.ts';
 
 /** One object of every kind, by the names of the contract's path parameters. */
 export type ObjectIds = Record<

@@ -2,8 +2,15 @@ import { createHmac, createPublicKey, hkdfSync } from 'node:crypto';
 import { calculateJwkThumbprint } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createTestApp, type EnrolledDevice, type TestApp } from '../../support/app.ts';
-import { createDeviceKey, seconds } from '../../support/device-keys.ts';
-import { part, respell, signText, tamper, twinSignature, withSignature } from '../../support/forgeries.ts';
+import { createDeviceKey, seconds } from '../../support/identity/device-keys.ts';
+import {
+  part,
+  respell,
+  signText,
+  tamper,
+  twinSignature,
+  withSignature,
+} from '../../support/identity/forgeries.ts';
 
 /* Tokens that others have taken, each with where it says that they must not be. All are sent as Bearer tokens. */
 

@@ -10,9 +10,16 @@ import {
   sendAssertion,
   type TestApp,
 } from '../../support/app.ts';
-import { createDeviceKey, type DeviceKey, seconds, sign } from '../../support/device-keys.ts';
-import { createFederation } from '../../support/federations.ts';
-import { part, respell, signText, tamper, twinSignature, withSignature } from '../../support/forgeries.ts';
+import { createDeviceKey, type DeviceKey, seconds, sign } from '../../support/identity/device-keys.ts';
+import { createFederation } from '../../support/identity/federations.ts';
+import {
+  part,
+  respell,
+  signText,
+  tamper,
+  twinSignature,
+  withSignature,
+} from '../../support/identity/forgeries.ts';
 
 /* What must not get an access token at POST /v1/token (RFC 7523 section 3). */
 

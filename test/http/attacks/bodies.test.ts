@@ -8,7 +8,7 @@ import {
   registrationOf,
   type TestApp,
 } from '../../support/app.ts';
-import { createDeviceKey } from '../../support/device-keys.ts';
+import { createDeviceKey } from '../../support/identity/device-keys.ts';
 
 /* What callers put into bodies to get more than they may. */
 

@@ -8,8 +8,8 @@ import {
   sendAssertion,
   type TestApp,
 } from '../../support/app.ts';
-import { signAssertion, signProof } from '../../support/device-keys.ts';
-import { createFederation } from '../../support/federations.ts';
+import { signAssertion, signProof } from '../../support/identity/device-keys.ts';
+import { createFederation } from '../../support/identity/federations.ts';
 
 let t: TestApp;
 let device: EnrolledDevice;

@@ -10,9 +10,9 @@ import {
   sendAssertion,
   type TestApp,
 } from '../../support/app.ts';
-import { createDeviceKey } from '../../support/device-keys.ts';
-import { claimsOf, trusting } from '../../support/oidc-app.ts';
-import { startTestIssuer, type TestIssuer } from '../../support/oidc-issuer.ts';
+import { createDeviceKey } from '../../support/identity/device-keys.ts';
+import { claimsOf, trusting } from '../../support/identity/oidc-app.ts';
+import { startTestIssuer, type TestIssuer } from '../../support/identity/oidc-issuer.ts';
 
 let t: TestApp;
 let issuer: TestIssuer;

@@ -1,0 +1,290 @@
+import { eq } from 'drizzle-orm';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Deps } from '../../../api/deps.ts';
+import { advanceRounds } from '../../../api/services/rounds/round-clock.ts';
+import { sweepBlobs } from '../../../api/services/sweeper.ts';
+import { BlobUnavailableError } from '../../../api/store/blobs/blob-store.ts';
+import { takeLease } from '../../../api/store/rounds/leases.ts';
+import { checkpoints, leases } from '../../../api/store/schema.ts';
+import { createTestApp, type TestApp } from '../../support/app.ts';
+import { damageBlob, findFaults, truncateBlob } from '../../support/rounds/round-faults.ts';
+import {
+  createTestWorker,
+  openAssignments,
+  seedFederation,
+  sendUpdate,
+  view,
+} from '../../support/rounds/rounds.ts';
+
+let test: TestApp;
+const workers: ReturnType<typeof createTestWorker>[] = [];
+beforeEach(async () => {
+  test = await createTestApp();
+});
+afterEach(async () => {
+  await Promise.all(workers.splice(0).map((worker) => worker.close()));
+  await test.close();
+});
+
+function startWorker(holder = 'test', deps: Deps = test.deps) {
+  const worker = createTestWorker(deps, { holder });
+  workers.push(worker);
+  return worker;
+}
+
+/** A fold after every update. */
+function checkpointing(deps: Deps): Deps {
+  return { ...deps, config: { ...deps.config, checkpointUpdates: 1 } };
+}
+
+const count = 6;
+const settings = { quorum: 2, capacity: count };
+const valuesOf = (i: number) => Array.from({ length: 8 }, (_, j) => Math.fround(Math.sin(i * 8 + j) / 3));
+
+/** A collecting round of six devices; `send(i)` sends the i-th update, always the same values and weight. */
+async function openRound(labels = { site: 'a' }) {
+  const seeded = await seedFederation(test.deps, { devices: count, settings, labels });
+  await advanceRounds(test.deps);
+  const open = await openAssignments(test.deps, seeded.devices);
+  const [round] = await view.rounds(test.deps, seeded.runId);
+  const send = (i: number) => sendUpdate(test.deps, open[i]!, valuesOf(i), 3 * i + 1);
+  const version = async () => (await view.versions(test.deps, seeded.modelId))[1];
+  const current = async () => (await view.rounds(test.deps, seeded.runId))[0]!;
+  const updates = () => view.updates(test.deps, round!.id);
+  return { ...seeded, roundId: round!.id, open, send, version, current, updates };
+}
+
+async function sendAll({ send }: { send(i: number): Promise<unknown> }, from = 0) {
+  for (let i = from; i < count; i += 1) await send(i);
+}
+
+/** The digest of the version that nothing disturbs. */
+async function undisturbedDigest(): Promise<string> {
+  const round = await openRound({ site: 'undisturbed' });
+  await sendAll(round);
+  await startWorker('undisturbed').turn();
+  return (await round.version())!.digest;
+}
+
+describe('a checkpoint', () => {
+  it('gives another worker the bytes of an undisturbed fold', async () => {
+    const expected = await undisturbedDigest();
+    const round = await openRound();
+    await sendAll({ send: (i) => (i < 3 ? round.send(i) : Promise.resolve()) });
+    const first = startWorker('first', checkpointing(test.deps));
+    await first.folder.step();
+    const [checkpoint] = await test.deps.db.pool.select().from(checkpoints);
+    expect(checkpoint).toMatchObject({ roundId: round.roundId, sequence: 3 });
+    await first.close();
+    // What is behind the checkpoint is not read again.
+    for (const { blobKey } of await round.updates()) await damageBlob(test.deps, blobKey);
+    await sendAll(round, 3);
+    await startWorker('second').turn();
+    expect((await round.version())?.digest).toBe(expected);
+    expect(await findFaults(test.deps)).toEqual([]);
+  });
+
+  it.each([
+    ['with a flipped bit', (key: string) => damageBlob(test.deps, key)],
+    ['with a flipped bit in its head', (key: string) => damageBlob(test.deps, key, 8 * 8 + 20)],
+    ['that is cut short', (key: string) => truncateBlob(test.deps, key, 100)],
+    ['that is missing', (key: string) => test.deps.blobs.delete(key)],
+  ])('%s starts the fold from the first update', async (_name, damage) => {
+    const expected = await undisturbedDigest();
+    const round = await openRound();
+    await round.send(0);
+    await round.send(1);
+    const first = startWorker('first', checkpointing(test.deps));
+    await first.folder.step();
+    await first.close();
+    const [checkpoint] = await test.deps.db.pool.select().from(checkpoints);
+    await damage(checkpoint!.blobKey);
+    await sendAll(round, 2);
+    await startWorker('second').turn();
+    expect((await round.version())?.digest).toBe(expected);
+    // The sweeper gets the damaged one.
+    test.clock.advance(7_200_000);
+    await sweepBlobs(test.deps);
+    expect(await test.deps.blobs.size(checkpoint!.blobKey)).toBeUndefined();
+    expect(await findFaults(test.deps)).toEqual([]);
+  });
+
+  it('replaces the one before, which is swept', async () => {
+    const round = await openRound();
+    const worker = startWorker('first', checkpointing(test.deps));
+    const keys: string[] = [];
+    for (let i = 0; i < 3; i += 1) {
+      await round.send(i);
+      await worker.folder.step();
+      keys.push((await test.deps.db.pool.select().from(checkpoints))[0]!.blobKey);
+    }
+    await sweepBlobs(test.deps);
+    const sizes = await Promise.all(keys.map((key) => test.deps.blobs.size(key)));
+    expect(sizes.map((size) => size !== undefined)).toEqual([false, false, true]);
+  });
+});
+
+describe('a lease', () => {
+  it('keeps a second worker from folding', async () => {
+    const round = await openRound();
+    await round.send(0);
+    await startWorker('first').folder.step();
+    const second = startWorker('second');
+    await second.folder.step();
+    await sendAll(round, 1);
+    await second.folder.step();
+    expect((await round.current()).state).toBe('aggregating');
+    const [lease] = await test.deps.db.pool.select().from(leases);
+    expect(lease).toMatchObject({ holder: 'first', fence: 1 });
+  });
+
+  it('that has run out goes to another worker; the first publishes nothing', async () => {
+    const round = await openRound();
+    await round.send(0);
+    const first = startWorker('first');
+    await first.folder.step();
+    test.clock.advance(test.deps.config.leaseMs);
+    const second = startWorker('second');
+    await second.folder.step();
+    await sendAll(round, 1);
+    await first.folder.step();
+    expect((await round.current()).state).toBe('aggregating');
+    await second.folder.step();
+    expect((await round.current()).state).toBe('completed');
+    expect(await findFaults(test.deps)).toEqual([]);
+  });
+
+  it('that is lost while the version is written publishes nothing', async () => {
+    const round = await openRound();
+    await sendAll(round);
+    const second = startWorker('second');
+    const deps: Deps = {
+      ...test.deps,
+      failpoint: async (name) => {
+        if (name !== 'publish.after_blob') return;
+        test.clock.advance(test.deps.config.leaseMs);
+        await takeLease(test.deps.db.pool, round.roundId, {
+          holder: 'second',
+          now: test.clock.now(),
+          leaseMs: 60_000,
+        });
+      },
+    };
+    await startWorker('first', deps).folder.step();
+    expect((await round.current()).state).toBe('aggregating');
+    await second.folder.step();
+    expect(await view.versions(test.deps, round.modelId)).toHaveLength(2);
+    expect((await round.current()).state).toBe('completed');
+  });
+
+  it('is kept while long files are folded and written', async () => {
+    const round = await openRound();
+    await sendAll(round);
+    const { blobs, config } = test.deps;
+    const passed: string[] = [];
+    const second = startWorker('second');
+    /** A byte takes a fiftieth of the lease, and the second worker looks for its chance all the time. */
+    async function* slowly(chunks: AsyncIterable<Uint8Array>) {
+      for await (const chunk of chunks) {
+        for (const [i, byte] of chunk.entries()) {
+          test.clock.advance(config.leaseMs / 50);
+          if (i % 10 === 0) await second.folder.step();
+          yield Uint8Array.of(byte);
+        }
+      }
+    }
+    const slow: Deps = {
+      ...test.deps,
+      failpoint: async (name) => void passed.push(name),
+      blobs: { ...blobs, read: (key, range) => (range ? blobs.read(key, range) : slowly(blobs.read(key))) },
+    };
+    await startWorker('first', slow).folder.step();
+    expect(passed.filter((name) => name === 'publish.after_commit')).toHaveLength(1);
+    expect((await round.current()).state).toBe('completed');
+  });
+
+  it('cannot be taken of a round that is over', async () => {
+    const round = await openRound();
+    await sendAll(round);
+    await startWorker('first').turn();
+    const lease = { holder: 'second', now: test.clock.now(), leaseMs: 1000 };
+    expect(await takeLease(test.deps.db.pool, round.roundId, lease)).toBeUndefined();
+    const rows = await test.deps.db.pool.select().from(leases).where(eq(leases.roundId, round.roundId));
+    expect(rows).toEqual([]);
+  });
+
+  it('is given back by a worker that stops', async () => {
+    const round = await openRound();
+    await round.send(0);
+    const first = startWorker('first');
+    await first.folder.step();
+    await first.close();
+    await sendAll(round, 1);
+    await startWorker('second').folder.step();
+    expect((await round.current()).state).toBe('completed');
+  });
+});
+
+describe('a damaged update', () => {
+  it.each([
+    ['blob_corrupt', (key: string) => damageBlob(test.deps, key)],
+    ['blob_corrupt', (key: string) => truncateBlob(test.deps, key, 5)],
+    ['blob_corrupt', (key: string) => truncateBlob(test.deps, key, 200)],
+    ['blob_missing', (key: string) => test.deps.blobs.delete(key)],
+  ])('is rejected (%s) and the fold goes on without it', async (reason, damage) => {
+    const round = await openRound();
+    await sendAll(round);
+    const before = await round.updates();
+    await damage(before[2]!.blobKey);
+    await startWorker().turn();
+    const after = await round.updates();
+    expect(after.map(({ state }) => state)).toEqual(before.map((_, i) => (i === 2 ? 'rejected' : 'folded')));
+    expect(after[2]).toMatchObject({ reason });
+    expect((await round.current()).state).toBe('completed');
+    expect(await findFaults(test.deps)).toEqual([]);
+  });
+
+  it('keeps its receipt', async () => {
+    const round = await openRound();
+    await sendAll(round);
+    await damageBlob(test.deps, (await round.updates())[0]!.blobKey);
+    await startWorker().turn();
+    expect(await round.send(0)).toMatchObject({ status: 'duplicate', sequence: 1 });
+  });
+
+  it('fails the round when too few are left', async () => {
+    const round = await openRound();
+    await sendAll(round);
+    for (const { blobKey } of (await round.updates()).slice(1)) await damageBlob(test.deps, blobKey);
+    await startWorker().folder.step();
+    await startWorker().turn(1);
+    expect(await round.current()).toMatchObject({ state: 'failed', reason: 'updates_rejected' });
+    const states = (await round.updates()).map(({ state }) => state);
+    expect(states).toEqual(['expired', ...Array(count - 1).fill('rejected')]);
+    expect(await view.versions(test.deps, round.modelId)).toHaveLength(1);
+  });
+});
+
+it('a blob store that is out is asked again: no update is rejected, no round fails', async () => {
+  const round = await openRound();
+  await sendAll(round);
+  const { blobs } = test.deps;
+  let isOut = true;
+  const deps: Deps = {
+    ...test.deps,
+    blobs: {
+      ...blobs,
+      async *read(key, range) {
+        if (isOut) throw new BlobUnavailableError('out of order');
+        yield* blobs.read(key, range);
+      },
+    },
+  };
+  const worker = startWorker('test', deps);
+  await expect(worker.folder.step()).rejects.toThrow(BlobUnavailableError);
+  await expect(worker.folder.step()).rejects.toThrow(BlobUnavailableError);
+  expect((await round.updates()).map(({ state }) => state)).toEqual(Array(count).fill('accepted'));
+  isOut = false;
+  await worker.turn();
+  expect((await round.current()).state).toBe('completed');
+});
