@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import postgres from 'postgres';
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import {
   DataFolderInUseError,
   type LocalConnection,
@@ -223,7 +223,9 @@ describe('the embedded database', () => {
   });
 });
 
-describe.runIf(isRoot)('the embedded database of root', () => {
+describe('the embedded database of root', () => {
+  beforeEach(({ skip }) => skip(!isRoot, 'the tests do not run as root'));
+
   test('lies elsewhere when its data folder is closed to others, and is found again', async () => {
     const dataDir = await dataFolder({ mode: 0o700 });
     const first = await start(dataDir);
