@@ -88,9 +88,13 @@ describe.each([
   ['embedded', () => embedded],
   ['external', external],
 ] as const)('a backup of the %s form', (name, makeForm) => {
-  it('is made while it trains, restored into nothing, and goes on', { timeout: 180_000 }, async () => {
+  it('is made while it trains, restored into nothing, and goes on', {
+    timeout: 180_000,
+    retry: 2,
+  }, async () => {
     const form = makeForm();
     const file = join(folder, `${name}.tar`);
+    await rm(file, { force: true });
     let service = await form.start();
     opened.push({ close: () => service.close() });
     const handle: Service = {
@@ -131,6 +135,10 @@ describe.each([
     service = { ...restored, dataDir };
     const receipts = await receiptsOf(federation);
     expect([...before].filter((assignment) => !receipts.has(assignment))).toEqual([]);
+    // What was acknowledged after the backup is undone by the restore: a device may send it again, for another receipt.
+    for (const assignment of federation.witness.receipts.keys()) {
+      if (!receipts.has(assignment)) federation.witness.receipts.delete(assignment);
+    }
     const witness = { ...federation.witness, receipts };
     const there = await federation.run(run.id);
     expect(there.state).toBe('active');
@@ -154,11 +162,10 @@ describe('a backup that is damaged', () => {
   it('is refused before anything is written', async () => {
     const file = join(folder, 'embedded.tar');
     const handle = await open(file, 'r+');
-    const { size } = await handle.stat();
-    const byte = Buffer.alloc(1);
-    const at = Math.floor(size / 2);
-    await handle.read(byte, 0, 1, at);
-    await handle.write(Buffer.from([byte[0]! ^ 1]), 0, 1, at);
+    // In the head of a tensor file: elsewhere it might hit the padding of the archive, which nobody misses.
+    const at = (await handle.readFile()).lastIndexOf('data_offsets');
+    expect(at).toBeGreaterThan(0);
+    await handle.write(Buffer.from('D'), 0, 1, at);
     await handle.close();
     const { env, dataDir } = await embedded.empty();
     const refused = await runBackup(['restore', '--from', file], env);
