@@ -1,11 +1,11 @@
 import { z } from '@hono/zod-openapi';
 import type { Deps } from '../../deps.ts';
-import type { Principal } from '../../domain/role.ts';
 import { returnAssignment, toDocument } from '../../services/rounds/assignments.ts';
 import { submitEvaluation } from '../../services/rounds/evaluations.ts';
 import { submitUpdate } from '../../services/rounds/updates.ts';
 import { createWaitingRoom } from '../../services/rounds/waiting-room.ts';
 import { createRouter, defineOperation, json, jsonBody } from '../contract/operation.ts';
+import { asDevice } from '../principals.ts';
 import {
   assignment,
   assignmentParams,
@@ -147,10 +147,4 @@ export function assignmentRoutes(deps: Deps) {
   });
 
   return api;
-}
-
-/** The policy `device` lets nobody else in. */
-function asDevice(principal: Principal): Extract<Principal, { kind: 'device' }> {
-  if (principal.kind !== 'device') throw new Error('the policy let an operator into a device operation');
-  return principal;
 }

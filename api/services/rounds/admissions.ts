@@ -1,12 +1,11 @@
 import type { Deps } from '../../deps.ts';
 import { FedEdgeError } from '../../domain/errors.ts';
-import type { Receipt } from './updates.ts';
 
 /** Counts what becomes of updates that are sent: `accepted`, `duplicate`, or the code of the refusal. */
-export async function countAdmission(
+export async function countAdmission<R extends { status: 'accepted' | 'duplicate' }>(
   { metrics }: Pick<Deps, 'metrics'>,
-  submit: () => Promise<Receipt>,
-): Promise<Receipt> {
+  submit: () => Promise<R>,
+): Promise<R> {
   try {
     const receipt = await submit();
     metrics.admissions.inc({ admission: receipt.status });
