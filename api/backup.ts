@@ -2,7 +2,7 @@
 import { mkdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { openBlobs } from './bootstrap.ts';
+import { openBlobs, openFederationBlobs } from './bootstrap.ts';
 import { ConfigError, loadConfig } from './config.ts';
 import { runProcess, StartError } from './process.ts';
 import { BackupError, type BackupReport, backUp, restore } from './services/backups.ts';
@@ -20,8 +20,9 @@ A backup can be made while servers and workers run. It is restored into an empty
 
 await runProcess(async () => {
   const [command, ...args] = process.argv.slice(2);
+  const isRestore = command === 'restore';
   const values = readOptions(args);
-  const path = command === 'restore' ? values.from : values.to;
+  const path = isRestore ? values.from : values.to;
   if (values.help || path === undefined) return console.log(help);
   const config = loadConfig({
     ...process.env,
@@ -33,15 +34,19 @@ await runProcess(async () => {
   const visit = config.databaseUrl === undefined ? await visitLocalDatabase(dataDir) : undefined;
   resources.defer(() => visit?.leave());
   const target = visit?.connection ?? config.databaseUrl!;
-  if (command === 'restore') await migrateDatabase(target);
+  if (isRestore) await migrateDatabase(target);
   const db = openDatabase(target, { connections: 4 });
   resources.defer(() => db.close());
-  const deps = { db, blobs: openBlobs({ ...config, dataDir }, async () => {}), dataDir };
-  const work = command === 'restore' ? restore : backUp;
+  const work = isRestore ? restore : backUp;
+  const settings = { ...config, dataDir };
+  const none = async () => {};
+  // Before a restore there is no federation whose blobs they could be.
+  const blobs = isRestore ? openBlobs(settings, none) : openFederationBlobs(settings, db, none);
+  const deps = { db, blobs, dataDir };
   const report = await work(deps, resolve(path)).catch((error: unknown) => {
     throw error instanceof BackupError ? new StartError(error.message, { cause: error }) : error;
   });
-  console.log(describe(command === 'restore' ? 'restored' : 'backed up', report));
+  console.log(describe(isRestore ? 'restored' : 'backed up', report));
 });
 
 function readOptions(args: string[]) {

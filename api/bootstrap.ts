@@ -15,12 +15,14 @@ import { followTokenKeys } from './services/identity/token-key-reload.ts';
 import { loadTokenKeys } from './services/identity/token-keys.ts';
 import type { BlobStore } from './store/blobs/blob-store.ts';
 import { createFileBlobs } from './store/blobs/file-blobs.ts';
+import { markBlobs } from './store/blobs/marked-blobs.ts';
 import { createS3Blobs } from './store/blobs/s3-blobs.ts';
 import { type Connection, type Database, openDatabase } from './store/database.ts';
 import { startDatabaseClock } from './store/database-clock.ts';
 import { createCredentialCache } from './store/identity/credential-cache.ts';
 import { startListener } from './store/journal/listener.ts';
 import { migrateDatabase } from './store/migrate.ts';
+import { recordOfStore } from './store/models/blob-rows.ts';
 import { isOutage } from './store/outage.ts';
 import { examineDatabase } from './store/requirements.ts';
 import { acquireServerLock } from './store/server-lock.ts';
@@ -103,7 +105,7 @@ async function openOnce(surroundings: Surroundings): Promise<OpenDeps> {
       publicUrl,
       db,
       listener,
-      blobs: measureBlobs(openBlobs(config, failpoint), metrics),
+      blobs: measureBlobs(openFederationBlobs(config, db, failpoint), metrics),
       clock,
       keys,
       credentials: createCredentialCache(listener),
@@ -138,6 +140,19 @@ async function requireUsable({ client }: Database, target: string | Connection):
   if (typeof target !== 'string') return;
   const { faults } = await examineDatabase(client);
   if (faults.length > 0) throw new StartError(`DATABASE_URL: ${faults.join('; ')}`);
+}
+
+/** A folder's volume may go while we run, a bucket hardly. */
+const BUCKET_LOOK_MS = 60_000;
+
+/** The blobs of the database's federation, which has to be there. */
+export function openFederationBlobs(
+  config: Config,
+  { pool }: Pick<Database, 'pool'>,
+  failpoint: Deps['failpoint'],
+): BlobStore {
+  const lookMs = config.s3 ? BUCKET_LOOK_MS : 0;
+  return markBlobs(openBlobs(config, failpoint), recordOfStore(pool), { lookMs });
 }
 
 /** Where blobs are: S3 if it is configured, else the data folder. */

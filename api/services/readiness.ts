@@ -1,12 +1,13 @@
 import type { Deps } from '../deps.ts';
+import { BlobStoreMissingError } from '../store/blobs/marked-blobs.ts';
 import { pingDatabase } from '../store/database.ts';
 import { isMigrated } from '../store/migrate.ts';
 
 const TIMEOUT_MS = 2000;
 const CACHE_MS = 1000;
 
-/** `behind`: the database's schema is older than this server. */
-export type CheckResult = 'ok' | 'failed' | 'timeout' | 'behind';
+/** `behind`: the database's schema is older than this server. `missing`: what is there is not the federation's store. */
+export type CheckResult = 'ok' | 'failed' | 'timeout' | 'behind' | 'missing';
 export type Readiness = Record<'database' | 'schema' | 'blobs', CheckResult>;
 
 type ReadinessDeps = Pick<Deps, 'db' | 'blobs' | 'clock' | 'log'>;
@@ -27,7 +28,7 @@ async function checkParts({ db, blobs, log }: ReadinessDeps): Promise<Readiness>
       return await withTimeout(check());
     } catch (error) {
       log.warn({ err: error, part }, 'not ready');
-      return 'failed';
+      return error instanceof BlobStoreMissingError ? 'missing' : 'failed';
     }
   };
   const [database, schema, blobStore] = await Promise.all([

@@ -1,6 +1,7 @@
-import { and, eq, inArray } from 'drizzle-orm';
+import { and, desc, eq, inArray, min } from 'drizzle-orm';
+import type { StoreRecord } from '../blobs/marked-blobs.ts';
 import type { Queryable } from '../database.ts';
-import { blobs } from '../schema.ts';
+import { blobs, federations } from '../schema.ts';
 
 /** Announces a blob before its bytes are written, so that the sweeper finds it whatever happens. */
 export async function reserveBlob(q: Queryable, key: string, now: Date): Promise<void> {
@@ -24,4 +25,26 @@ export async function retireBlobs(tx: Queryable, keys: readonly string[]): Promi
     .update(blobs)
     .set({ state: 'dead' })
     .where(inArray(blobs.key, [...keys]));
+}
+
+const SAMPLE = 5;
+
+/** How to know the blob store of this database: it came into being with the first federation. */
+export function recordOfStore(q: Queryable): StoreRecord {
+  return {
+    async marker() {
+      const [found] = await q.select({ createdAt: min(federations.createdAt) }).from(federations);
+      if (!found?.createdAt) throw new Error('there is no federation whose blobs these could be');
+      return `store/${found.createdAt.getTime()}`;
+    },
+    async sample() {
+      const rows = await q
+        .select({ key: blobs.key })
+        .from(blobs)
+        .where(eq(blobs.state, 'live'))
+        .orderBy(desc(blobs.createdAt))
+        .limit(SAMPLE);
+      return rows.map(({ key }) => key);
+    },
+  };
 }

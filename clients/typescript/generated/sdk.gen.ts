@@ -565,7 +565,7 @@ export const getLiveness = <ThrowOnError extends boolean = false>(options: Optio
 /**
  * Tell whether requests can be served
  *
- * Asks the database, its schema and the blob store, at most once in a second. Not ready is 503 with `checks`: each is `ok`, `failed`, `timeout` (2 s) or, for the schema, `behind`.
+ * Asks the database, its schema and the blob store, at most once in a second. Not ready is 503 with `checks`: each is `ok`, `failed`, `timeout` (2 s), for the schema `behind`, or for the blobs `missing`: the folder is there and its volume is not mounted, or it is another bucket.
  */
 export const getReadiness = <ThrowOnError extends boolean = false>(options: Options<GetReadinessData, ThrowOnError>) => options.client.get<GetReadinessResponses, GetReadinessErrors, ThrowOnError>({ url: '/readyz', ...options });
 
