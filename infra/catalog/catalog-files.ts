@@ -1,0 +1,35 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { parse } from 'yaml';
+import type { z } from 'zod';
+import { release } from './release-file.ts';
+import { run } from './run-file.ts';
+
+/** A document as written, under its file's name. */
+export interface Named {
+  name: string;
+  document: Record<string, unknown>;
+}
+
+const schemas = { release, run };
+
+/** Reads every *.yaml of a folder, sorted. Throws an error that names the file and what is wrong with it. */
+export async function readCatalogFolder(folder: string, kind: keyof typeof schemas): Promise<Named[]> {
+  const files = (await readdir(folder).catch(() => [])).filter((file) => file.endsWith('.yaml')).sort();
+  return Promise.all(files.map((file) => readDocument(join(folder, file), kind)));
+}
+
+async function readDocument(path: string, kind: keyof typeof schemas): Promise<Named> {
+  const name = basename(path, '.yaml');
+  const document = parse(await readFile(path, 'utf8')) as Record<string, unknown>;
+  const { error } = schemas[kind].safeParse(document);
+  if (error) throw new Error(`${path}: ${error.issues.map(describe).join('; ')}`);
+  if (kind === 'release' && document.model !== name) {
+    throw new Error(`${path}: model: the file of ${document.model} is ${document.model}.yaml`);
+  }
+  return { name, document };
+}
+
+function describe({ path, message }: z.core.$ZodIssue): string {
+  return path.length > 0 ? `${path.join('.')}: ${message}` : message;
+}
