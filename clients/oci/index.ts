@@ -1,0 +1,16 @@
+/**
+ * Weights as artifacts of an OCI registry (Harbor, GHCR, ECR, Debian's docker-registry ...): push, and pull by digest.
+ * OCI distribution specification 1.1, by plain `fetch`.
+ */
+export type { Credentials } from './authentication.ts';
+export { formatReference, parseReference, type Reference } from './reference.ts';
+export type { RegistryOptions } from './registry.ts';
+export { RegistryError } from './registry-error.ts';
+export {
+  CONFIG_TYPE,
+  type ModelConfig,
+  type Pushed,
+  pullWeights,
+  pushWeights,
+  WEIGHTS_TYPE,
+} from './weights.ts';
