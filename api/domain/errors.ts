@@ -53,6 +53,7 @@ export const problems = {
   not_in_cohort: [403, 'The assignment is not open for this device', 'Poll for an assignment.'],
   not_found: [404, 'There is no such thing, or none that you may see', 'Check the identifier.'],
   no_version: [404, 'The model has no version yet', 'Upload initial weights.'],
+  no_release: [404, 'The release gives this device no version', 'Ask again later.'],
   method_not_allowed: [405, 'The method is not allowed here', 'See the Allow header.'],
   not_acceptable: [
     406,

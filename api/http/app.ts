@@ -16,6 +16,7 @@ import { eventsRoutes } from './routes/events.ts';
 import { modelsRoutes } from './routes/models.ts';
 import { operatorKeysRoutes } from './routes/operator-keys.ts';
 import { ownDeviceRoutes } from './routes/own-device.ts';
+import { releasesRoutes } from './routes/releases.ts';
 import { roundsRoutes } from './routes/rounds.ts';
 import { runsRoutes } from './routes/runs.ts';
 import { systemRoutes } from './routes/system.ts';
@@ -61,6 +62,7 @@ export function createApp(deps: Deps, options: GuardOptions = {}): OpenAPIHono<A
   app.route('/', operatorKeysRoutes(deps));
   app.route('/', modelsRoutes(deps));
   app.route('/', versionsRoutes(deps));
+  app.route('/', releasesRoutes(deps));
   app.route('/', runsRoutes(deps));
   app.route('/', roundsRoutes(deps));
   app.route('/', assignmentRoutes(deps));

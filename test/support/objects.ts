@@ -10,6 +10,7 @@ import {
   models,
   modelVersions,
   operatorKeys,
+  releases,
   rounds,
   runs,
   uploads,
@@ -18,7 +19,7 @@ import { defaultSettings, encodeValues, manifest } from './rounds/rounds.ts';
 
 /** One object of every kind, by the names of the contract's path parameters. */
 export type ObjectIds = Record<
-  'token' | 'key' | 'device' | 'model' | 'version' | 'run' | 'round' | 'assignment' | 'upload',
+  'token' | 'key' | 'device' | 'model' | 'version' | 'release' | 'run' | 'round' | 'assignment' | 'upload',
   string
 >;
 
@@ -55,11 +56,12 @@ export async function createObjects(
   const described = { name: 'device', state: 'active' as const, labels: {}, properties: {} };
   await pool.insert(devices).values({ ...base, ...described, id: device, lastSeenAt: createdAt });
   const model = await createModel(deps, base);
+  const release = await createRelease(deps, base, model.name, owner);
   const training = await createTraining(deps, base, {
     modelId: model.id,
     deviceId: owner.deviceId ?? device,
   });
-  return { token, key, device, model: model.name, version: '1', ...training };
+  return { token, key, device, model: model.name, version: '1', release, ...training };
 }
 
 interface Base {
@@ -89,6 +91,34 @@ async function createModel({ db, blobs: store }: Deps, base: Base): Promise<{ id
     .insert(modelVersions)
     .values({ ...base, modelId: id, version: 1, digest, bytes: file.length, blobKey, metrics: {} });
   return { id, name };
+}
+
+/** A release that is through. It gives its version to everybody if the objects have an owner, else to no device. */
+async function createRelease(
+  { db }: Deps,
+  { federationId, createdAt }: Base,
+  model: string,
+  { deviceId }: { deviceId?: string },
+): Promise<string> {
+  const id = newId(createdAt);
+  const labels: Record<string, string[]> = deviceId === undefined ? { site: ['nowhere'] } : {};
+  const cohorts = [{ name: 'everyone', labels, percent: [100] }];
+  const digest = '0'.repeat(64);
+  const document = { model, version: 1, digest, cohorts, bakeSeconds: 0 };
+  await db.pool.insert(releases).values({
+    id,
+    federationId,
+    model,
+    document,
+    contentHash: digest,
+    state: 'complete',
+    outcome: 'complete',
+    version: 1,
+    digest,
+    createdAt,
+    activatedAt: createdAt,
+  });
+  return id;
 }
 
 async function createTraining(

@@ -56,6 +56,7 @@ const tags = [
   ['Tokens', 'Access tokens of devices.'],
   ['Operator keys', 'Keys of people and pipelines.'],
   ['Models', 'Models, their versions and weights.'],
+  ['Releases', 'Which version of a model which devices get.'],
   ['Runs', 'Training of a model, round by round.'],
   ['Rounds', 'What became of each round and update.'],
   ['Assignments', 'What a device has to do, and where its results go.'],

@@ -108,13 +108,16 @@ const getCurrentOperation = defineOperation({
   operationId: 'getCurrentVersion',
   tag,
   summary: 'Get the version to use now',
+  description:
+    "What the model's release decides for this device; without a release the head. An operator gets what the release " +
+    'came to: its version when it is complete, before that the one before.',
   policy: 'member',
   request: { params, headers: z.object({ 'If-None-Match': text('The ETag that the caller has.', ETAG) }) },
   responses: {
     200: json(ModelVersion, 'The version to use.'),
     304: { description: 'It is the one that the caller has.' },
   },
-  problems: ['no_version'],
+  problems: ['no_version', 'no_release'],
 });
 
 export function versionsRoutes(deps: Deps): OpenAPIHono<AppEnv> {

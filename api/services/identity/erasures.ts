@@ -13,6 +13,7 @@ import { recordAudit } from '../../store/journal/audit.ts';
 import { channels, notify } from '../../store/journal/channels.ts';
 import { recordEvent } from '../../store/journal/events.ts';
 import { retireBlobs } from '../../store/models/blob-rows.ts';
+import { removeReports } from '../../store/releases/reports.ts';
 import { removeUploads } from '../../store/rounds/uploads.ts';
 import { actorOf } from './actors.ts';
 import { revokeDevice } from './devices.ts';
@@ -58,6 +59,7 @@ async function erase({ db, clock }: Deps, id: string, federationId: string): Pro
     // Those of open rounds are not among them: a revoked device gets no assignment any more.
     await retireBlobs(tx, await releaseUpdates(tx, id));
     await removeUploads(tx, await listUploadsOf(tx, id));
+    await removeReports(tx, id);
     await recordAudit(tx, {
       federationId,
       actor: 'system',

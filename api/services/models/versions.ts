@@ -15,12 +15,13 @@ import { hasOpenRun, lockModel, type ModelRow, moveHead } from '../../store/mode
 import {
   findVersion,
   insertVersion,
+  isAssigned,
   listVersions as listVersionRows,
-  mayDownload,
   nextVersion,
   type VersionRow,
 } from '../../store/models/versions.ts';
 import { actorOf } from '../identity/actors.ts';
+import { decideVersion } from '../releases/decisions.ts';
 import type { DeclaredBody } from '../rounds/updates.ts';
 import { requireModel, requireModelSummary } from './models.ts';
 import { receiveTensors } from './tensor-intake.ts';
@@ -144,12 +145,15 @@ export async function requireDownload(
   modelName: string,
   version: number,
 ): Promise<NamedVersion> {
-  const row = await requireVersion(deps, principal, modelName, version);
+  const model = await requireModelSummary(deps, principal, modelName);
+  const row = await findVersion(deps.db.pool, model.id, version);
   const isAllowed =
-    principal.kind === 'operator' ||
-    (await mayDownload(deps.db.pool, principal.id, row.modelId, row.version));
+    row !== undefined &&
+    (principal.kind === 'operator' ||
+      (await isAssigned(deps.db.pool, principal.id, model.id, version)) ||
+      (await decideVersion(deps, principal, model)).version === version);
   if (!isAllowed) throw new FedEdgeError('not_found');
-  return row;
+  return { ...row, model: model.name };
 }
 
 export async function listVersions(
@@ -163,14 +167,15 @@ export async function listVersions(
   return rows.map((row) => ({ ...row, model: model.name }));
 }
 
-/** The version that is meant to be used now: the head. Throws `no_version`. */
+/** The version that the caller is to use now. Throws `no_version`, and `no_release` if the release gives it none. */
 export async function currentVersion(
   deps: Deps,
   principal: Principal,
   modelName: string,
 ): Promise<NamedVersion> {
   const model = await requireModelSummary(deps, principal, modelName);
-  const row = model.head === null ? undefined : await findVersion(deps.db.pool, model.id, model.head);
-  if (!row) throw new FedEdgeError('no_version');
+  const { version, release } = await decideVersion(deps, principal, model);
+  const row = version === null ? undefined : await findVersion(deps.db.pool, model.id, version);
+  if (!row) throw new FedEdgeError(release ? 'no_release' : 'no_version');
   return { ...row, model: model.name };
 }

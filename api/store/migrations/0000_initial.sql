@@ -145,6 +145,50 @@ CREATE TABLE "models" (
 	"created_at" timestamp (3) with time zone NOT NULL
 );
 --> statement-breakpoint
+CREATE TABLE "catalog_runs" (
+	"federation_id" text NOT NULL,
+	"name" text NOT NULL,
+	"content_hash" text NOT NULL,
+	"run_id" uuid,
+	"due_at" timestamp (3) with time zone,
+	CONSTRAINT "catalog_runs_federation_id_name_pk" PRIMARY KEY("federation_id","name")
+);
+--> statement-breakpoint
+CREATE TABLE "catalogs" (
+	"federation_id" text PRIMARY KEY NOT NULL,
+	"read_at" timestamp (3) with time zone NOT NULL,
+	"faults" jsonb NOT NULL
+);
+--> statement-breakpoint
+CREATE TABLE "release_reports" (
+	"model_id" uuid NOT NULL,
+	"version" integer NOT NULL,
+	"device_id" uuid NOT NULL,
+	"federation_id" text NOT NULL,
+	"num_examples" bigint NOT NULL,
+	"metrics" jsonb NOT NULL,
+	"received_at" timestamp (3) with time zone NOT NULL,
+	CONSTRAINT "release_reports_model_id_version_device_id_pk" PRIMARY KEY("model_id","version","device_id")
+);
+--> statement-breakpoint
+CREATE TABLE "releases" (
+	"id" uuid PRIMARY KEY NOT NULL,
+	"federation_id" text NOT NULL,
+	"model" text NOT NULL,
+	"content_hash" text NOT NULL,
+	"document" jsonb NOT NULL,
+	"state" text NOT NULL,
+	"outcome" text,
+	"reason" text,
+	"step" integer DEFAULT 0 NOT NULL,
+	"step_since" timestamp (3) with time zone,
+	"version" integer,
+	"digest" text,
+	"previous" integer,
+	"created_at" timestamp (3) with time zone NOT NULL,
+	"activated_at" timestamp (3) with time zone NOT NULL
+);
+--> statement-breakpoint
 CREATE TABLE "assignments" (
 	"id" uuid PRIMARY KEY NOT NULL,
 	"federation_id" text NOT NULL,
@@ -259,6 +303,9 @@ ALTER TABLE "leases" ADD CONSTRAINT "leases_round_id_rounds_id_fk" FOREIGN KEY (
 ALTER TABLE "device_keys" ADD CONSTRAINT "device_keys_device_id_devices_id_fk" FOREIGN KEY ("device_id") REFERENCES "public"."devices"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "devices" ADD CONSTRAINT "devices_enrollment_token_id_enrollment_tokens_id_fk" FOREIGN KEY ("enrollment_token_id") REFERENCES "public"."enrollment_tokens"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "model_versions" ADD CONSTRAINT "model_versions_model_id_models_id_fk" FOREIGN KEY ("model_id") REFERENCES "public"."models"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
+ALTER TABLE "catalog_runs" ADD CONSTRAINT "catalog_runs_run_id_runs_id_fk" FOREIGN KEY ("run_id") REFERENCES "public"."runs"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
+ALTER TABLE "release_reports" ADD CONSTRAINT "release_reports_model_id_models_id_fk" FOREIGN KEY ("model_id") REFERENCES "public"."models"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
+ALTER TABLE "release_reports" ADD CONSTRAINT "release_reports_device_id_devices_id_fk" FOREIGN KEY ("device_id") REFERENCES "public"."devices"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "assignments" ADD CONSTRAINT "assignments_round_id_rounds_id_fk" FOREIGN KEY ("round_id") REFERENCES "public"."rounds"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "assignments" ADD CONSTRAINT "assignments_device_id_devices_id_fk" FOREIGN KEY ("device_id") REFERENCES "public"."devices"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "evaluations" ADD CONSTRAINT "evaluations_assignment_id_assignments_id_fk" FOREIGN KEY ("assignment_id") REFERENCES "public"."assignments"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
@@ -282,8 +329,14 @@ CREATE INDEX "events_unnumbered" ON "events" USING btree ("id") WHERE "events"."
 CREATE INDEX "idempotency_age" ON "idempotency_keys" USING btree ("claimed_at");--> statement-breakpoint
 CREATE INDEX "blobs_unsettled" ON "blobs" USING btree ("state","created_at") WHERE "blobs"."state" <> 'live';--> statement-breakpoint
 CREATE UNIQUE INDEX "model_versions_round" ON "model_versions" USING btree ("round_id");--> statement-breakpoint
+CREATE INDEX "model_versions_digest" ON "model_versions" USING btree ("model_id","digest");--> statement-breakpoint
 CREATE INDEX "model_versions_unscored" ON "model_versions" USING btree ("model_id","version") WHERE "model_versions"."score" is null;--> statement-breakpoint
 CREATE UNIQUE INDEX "models_name" ON "models" USING btree ("federation_id","name");--> statement-breakpoint
+CREATE INDEX "catalog_runs_run" ON "catalog_runs" USING btree ("run_id");--> statement-breakpoint
+CREATE INDEX "release_reports_device" ON "release_reports" USING btree ("device_id");--> statement-breakpoint
+CREATE UNIQUE INDEX "releases_content" ON "releases" USING btree ("federation_id","model","content_hash");--> statement-breakpoint
+CREATE UNIQUE INDEX "releases_one_a_model" ON "releases" USING btree ("federation_id","model") WHERE "releases"."state" <> 'superseded';--> statement-breakpoint
+CREATE INDEX "releases_page" ON "releases" USING btree ("federation_id","id");--> statement-breakpoint
 CREATE UNIQUE INDEX "assignments_one_open" ON "assignments" USING btree ("device_id","kind") WHERE "assignments"."state" = 'open';--> statement-breakpoint
 CREATE UNIQUE INDEX "assignments_device" ON "assignments" USING btree ("round_id","device_id");--> statement-breakpoint
 CREATE INDEX "evaluations_round" ON "evaluations" USING btree ("round_id");--> statement-breakpoint

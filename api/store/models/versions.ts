@@ -2,7 +2,7 @@ import { and, eq, max } from 'drizzle-orm';
 import type { Page } from '../../domain/page.ts';
 import type { Queryable } from '../database.ts';
 import { afterCursor, pageOrder } from '../pages.ts';
-import { assignments, models, modelVersions, rounds } from '../schema.ts';
+import { assignments, modelVersions, rounds } from '../schema.ts';
 
 export type VersionRow = typeof modelVersions.$inferSelect;
 
@@ -45,19 +45,28 @@ export function listVersions(q: Queryable, modelId: string, page: Page): Promise
     .limit(page.limit + 1);
 }
 
-/** True if the version is the model's current one, or one that an open assignment of the device names. */
-export async function mayDownload(
+/** The first version of a model that has these bytes. */
+export async function findVersionByDigest(
+  q: Queryable,
+  modelId: string,
+  digest: string,
+): Promise<VersionRow | undefined> {
+  const rows = await q
+    .select()
+    .from(modelVersions)
+    .where(and(eq(modelVersions.modelId, modelId), eq(modelVersions.digest, digest)))
+    .orderBy(modelVersions.version)
+    .limit(1);
+  return rows[0];
+}
+
+/** True if an open assignment of the device names the version. */
+export async function isAssigned(
   q: Queryable,
   deviceId: string,
   modelId: string,
   version: number,
 ): Promise<boolean> {
-  const current = q
-    .select({ id: models.id })
-    .from(models)
-    .where(and(eq(models.id, modelId), eq(models.head, version)))
-    .limit(1);
-  if ((await current).length > 0) return true;
   const named = await q
     .select({ id: assignments.id })
     .from(assignments)

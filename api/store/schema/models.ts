@@ -59,6 +59,7 @@ export const modelVersions = pgTable(
   (t) => [
     primaryKey({ columns: [t.modelId, t.version] }),
     uniqueIndex('model_versions_round').on(t.roundId),
+    index('model_versions_digest').on(t.modelId, t.digest),
     index('model_versions_unscored').on(t.modelId, t.version).where(sql`${t.score} is null`),
   ],
 );

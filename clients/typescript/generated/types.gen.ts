@@ -471,6 +471,158 @@ export type ModelVersionPage = {
     nextCursor?: string;
 };
 
+export type ReleasePage = {
+    items: Array<Release>;
+    /**
+     * The `cursor` of the next page. Absent on the last one.
+     */
+    nextCursor?: string;
+};
+
+export type Release = {
+    id: string;
+    /**
+     * A model's name: lower-case letters, digits and hyphens.
+     */
+    model: string;
+    /**
+     * SHA-256 of the canonical JSON of the release file.
+     */
+    contentHash: string;
+    /**
+     * `waiting`: what it names is not there yet. `rolling`: at a step. `complete`: through. `paused`: the gate failed. `halted`: by an operator. `superseded`: another content is the active one.
+     */
+    state: 'waiting' | 'rolling' | 'complete' | 'paused' | 'halted' | 'superseded';
+    /**
+     * Why it waits, was paused or halted: a word, then maybe a colon and details.
+     */
+    reason: string | null;
+    /**
+     * Counts from 0.
+     */
+    step: number;
+    /**
+     * How many there are.
+     */
+    steps: number;
+    /**
+     * When the step was taken.
+     */
+    stepSince: string | null;
+    /**
+     * Least time at each step.
+     */
+    bakeSeconds: number;
+    /**
+     * What its cohorts get; null until it is there.
+     */
+    version: number | null;
+    /**
+     * SHA-256 of the version's file.
+     */
+    digest: string | null;
+    /**
+     * It follows the head of the model.
+     */
+    channel: 'head' | null;
+    source: ReleaseSource;
+    /**
+     * What all other devices get.
+     */
+    previous: number | null;
+    /**
+     * What buckets are drawn by.
+     */
+    salt: string;
+    cohorts: Array<ReleaseCohort>;
+    gate: ReleaseGate;
+    createdAt: string;
+    /**
+     * When its content became the active one.
+     */
+    activatedAt: string;
+};
+
+/**
+ * Where the version is imported from if it is not there.
+ */
+export type ReleaseSource = {
+    oci?: string;
+    s3?: string;
+    url?: string;
+} | null;
+
+export type ReleaseCohort = {
+    name: string;
+    /**
+     * A device belongs if it has one of the values of each label.
+     */
+    labels: {
+        [key: string]: Array<string>;
+    };
+    /**
+     * The share of its devices at each step; the last one holds on.
+     */
+    percent: Array<number>;
+};
+
+/**
+ * What the devices say of the version.
+ */
+export type ReleaseGate = {
+    metric: string;
+    atLeast: number | null;
+    atMost: number | null;
+    /**
+     * Fewest devices that have to report.
+     */
+    reportsNeeded: number;
+    /**
+     * Devices that have reported.
+     */
+    reports: number;
+    /**
+     * The mean of their reports, weighted by examples.
+     */
+    value: number | null;
+    /**
+     * Enough devices have reported, and the mean is within the bounds.
+     */
+    holds: boolean;
+} | null;
+
+export type Catalog = {
+    /**
+     * Null: no server reads a catalog.
+     */
+    readAt: string | null;
+    /**
+     * Files that do not hold. What they would change stays as it is.
+     */
+    faults: Array<{
+        file: string;
+        message: string;
+    }>;
+};
+
+export type VersionReport = {
+    /**
+     * A model's name: lower-case letters, digits and hyphens.
+     */
+    model: string;
+    version: number;
+    receivedAt: string;
+};
+
+export type ReportVersion = {
+    numExamples: number;
+    metrics: Metrics;
+};
+
+export type Metrics = {
+    [key: string]: number;
+};
+
 export type Run = {
     id: string;
     /**
@@ -738,7 +890,7 @@ export type Round = {
      * Updates acknowledged.
      */
     accepted: number;
-    metrics?: Metrics;
+    metrics?: Metrics & unknown;
     score?: Metrics & unknown;
     openedAt: string;
     /**
@@ -752,13 +904,6 @@ export type Round = {
     deadlineAt?: string;
     closedAt?: string;
     endedAt?: string;
-};
-
-/**
- * What the devices reported, averaged by their examples.
- */
-export type Metrics = {
-    [key: string]: number;
 };
 
 export type UpdatePage = {
@@ -2903,6 +3048,8 @@ export type GetCurrentVersionErrors = {
      * `not_found`: There is no such thing, or none that you may see.
      *
      * `no_version`: The model has no version yet.
+     *
+     * `no_release`: The release gives this device no version.
      */
     404: Problem;
     /**
@@ -2933,6 +3080,349 @@ export type GetCurrentVersionResponses = {
 };
 
 export type GetCurrentVersionResponse = GetCurrentVersionResponses[keyof GetCurrentVersionResponses];
+
+export type ListReleasesData = {
+    body?: never;
+    path?: never;
+    query?: {
+        /**
+         * Most items in the answer.
+         */
+        limit?: number;
+        /**
+         * `nextCursor` of the page before, as it is. Without it the list begins.
+         */
+        cursor?: string;
+        /**
+         * Which items come first. Keep it while you follow cursors.
+         */
+        order?: 'oldest' | 'newest';
+        /**
+         * A model's name: lower-case letters, digits and hyphens.
+         */
+        model?: string;
+    };
+    url: '/v1/releases';
+};
+
+export type ListReleasesErrors = {
+    /**
+     * `invalid_request`: The request is not valid.
+     *
+     * `invalid_cursor`: The cursor is not one of ours.
+     */
+    400: Problem;
+    /**
+     * `unauthorized`: No valid credentials.
+     *
+     * `token_expired`: The access token has expired.
+     */
+    401: Problem;
+    /**
+     * `forbidden`: The role does not allow this.
+     */
+    403: Problem;
+    /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
+     * `internal`: Something went wrong on our side.
+     */
+    500: Problem;
+    /**
+     * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
+     *
+     * `shutting_down`: The server is shutting down.
+     */
+    503: Problem;
+};
+
+export type ListReleasesError = ListReleasesErrors[keyof ListReleasesErrors];
+
+export type ListReleasesResponses = {
+    /**
+     * A page of releases.
+     */
+    200: ReleasePage;
+};
+
+export type ListReleasesResponse = ListReleasesResponses[keyof ListReleasesResponses];
+
+export type GetReleaseData = {
+    body?: never;
+    path: {
+        /**
+         * The id of the release.
+         */
+        release: string;
+    };
+    query?: never;
+    url: '/v1/releases/{release}';
+};
+
+export type GetReleaseErrors = {
+    /**
+     * `invalid_request`: The request is not valid.
+     */
+    400: Problem;
+    /**
+     * `unauthorized`: No valid credentials.
+     *
+     * `token_expired`: The access token has expired.
+     */
+    401: Problem;
+    /**
+     * `forbidden`: The role does not allow this.
+     */
+    403: Problem;
+    /**
+     * `not_found`: There is no such thing, or none that you may see.
+     */
+    404: Problem;
+    /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
+     * `internal`: Something went wrong on our side.
+     */
+    500: Problem;
+    /**
+     * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
+     *
+     * `shutting_down`: The server is shutting down.
+     */
+    503: Problem;
+};
+
+export type GetReleaseError = GetReleaseErrors[keyof GetReleaseErrors];
+
+export type GetReleaseResponses = {
+    /**
+     * The release.
+     */
+    200: Release;
+};
+
+export type GetReleaseResponse = GetReleaseResponses[keyof GetReleaseResponses];
+
+export type HaltReleaseData = {
+    body?: never;
+    headers?: {
+        /**
+         * A name of your choice for this request, such as a UUID. A repeat with the same key has no second effect: it gets the first answer, with `Idempotent-Replayed: true`, for 24 hours. A refused request frees its key. Answers are kept encrypted with the credentials of the request, which a repeat has to use too.
+         */
+        'Idempotency-Key'?: string;
+    };
+    path: {
+        /**
+         * The id of the release.
+         */
+        release: string;
+    };
+    query?: never;
+    url: '/v1/releases/{release}/halt';
+};
+
+export type HaltReleaseErrors = {
+    /**
+     * `invalid_request`: The request is not valid.
+     */
+    400: Problem;
+    /**
+     * `unauthorized`: No valid credentials.
+     *
+     * `token_expired`: The access token has expired.
+     */
+    401: Problem;
+    /**
+     * `forbidden`: The role does not allow this.
+     */
+    403: Problem;
+    /**
+     * `not_found`: There is no such thing, or none that you may see.
+     */
+    404: Problem;
+    /**
+     * `idempotency_in_progress`: The first request with this key is still running.
+     *
+     * `idempotency_answer_lost`: The first request with this key took effect, but its answer was lost.
+     *
+     * `conflict`: The state does not allow this.
+     */
+    409: Problem;
+    /**
+     * `length_required`: Content-Length is missing.
+     */
+    411: Problem;
+    /**
+     * `too_large`: The body is larger than allowed.
+     */
+    413: Problem;
+    /**
+     * `idempotency_key_reused`: The Idempotency-Key was used for another request.
+     */
+    422: Problem;
+    /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
+     * `internal`: Something went wrong on our side.
+     */
+    500: Problem;
+    /**
+     * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
+     *
+     * `shutting_down`: The server is shutting down.
+     */
+    503: Problem;
+};
+
+export type HaltReleaseError = HaltReleaseErrors[keyof HaltReleaseErrors];
+
+export type HaltReleaseResponses = {
+    /**
+     * The halted release.
+     */
+    200: Release;
+};
+
+export type HaltReleaseResponse = HaltReleaseResponses[keyof HaltReleaseResponses];
+
+export type GetCatalogData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/v1/catalog';
+};
+
+export type GetCatalogErrors = {
+    /**
+     * `invalid_request`: The request is not valid.
+     */
+    400: Problem;
+    /**
+     * `unauthorized`: No valid credentials.
+     *
+     * `token_expired`: The access token has expired.
+     */
+    401: Problem;
+    /**
+     * `forbidden`: The role does not allow this.
+     */
+    403: Problem;
+    /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
+     * `internal`: Something went wrong on our side.
+     */
+    500: Problem;
+    /**
+     * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
+     *
+     * `shutting_down`: The server is shutting down.
+     */
+    503: Problem;
+};
+
+export type GetCatalogError = GetCatalogErrors[keyof GetCatalogErrors];
+
+export type GetCatalogResponses = {
+    /**
+     * What the last look at the catalog found.
+     */
+    200: Catalog;
+};
+
+export type GetCatalogResponse = GetCatalogResponses[keyof GetCatalogResponses];
+
+export type ReportVersionData = {
+    body: ReportVersion;
+    path: {
+        /**
+         * A model's name: lower-case letters, digits and hyphens.
+         */
+        model: string;
+        /**
+         * The number of a version: 1, 2, 3 ...
+         */
+        version: number;
+    };
+    query?: never;
+    url: '/v1/models/{model}/versions/{version}/reports';
+};
+
+export type ReportVersionErrors = {
+    /**
+     * `invalid_request`: The request is not valid.
+     */
+    400: Problem;
+    /**
+     * `unauthorized`: No valid credentials.
+     *
+     * `token_expired`: The access token has expired.
+     */
+    401: Problem;
+    /**
+     * `forbidden`: The role does not allow this.
+     */
+    403: Problem;
+    /**
+     * `not_found`: There is no such thing, or none that you may see.
+     */
+    404: Problem;
+    /**
+     * `length_required`: Content-Length is missing.
+     */
+    411: Problem;
+    /**
+     * `too_large`: The body is larger than allowed.
+     */
+    413: Problem;
+    /**
+     * `unsupported_media_type`: The media type is not supported.
+     */
+    415: Problem;
+    /**
+     * `rate_limited`: Too many requests.
+     */
+    429: Problem;
+    /**
+     * `internal`: Something went wrong on our side.
+     */
+    500: Problem;
+    /**
+     * `unavailable`: A part that the server needs is not available.
+     *
+     * `overloaded`: The server has too much to do.
+     *
+     * `shutting_down`: The server is shutting down.
+     */
+    503: Problem;
+};
+
+export type ReportVersionError = ReportVersionErrors[keyof ReportVersionErrors];
+
+export type ReportVersionResponses = {
+    /**
+     * Taken.
+     */
+    200: VersionReport;
+};
+
+export type ReportVersionResponse = ReportVersionResponses[keyof ReportVersionResponses];
 
 export type ListRunsData = {
     body?: never;
