@@ -6,7 +6,7 @@ import type { Queryable } from '../../store/database.ts';
 import { newId } from '../../store/ids.ts';
 import { recordAudit } from '../../store/journal/audit.ts';
 import { channels, notify } from '../../store/journal/channels.ts';
-import { reserveBlob, retireBlobs, settleBlob } from '../../store/models/blob-rows.ts';
+import { abandonBlob, reserveBlob, retireBlobs, settleBlob } from '../../store/models/blob-rows.ts';
 import { lockModel, type ModelSummaryRow, setEvaluationSet } from '../../store/models/models.ts';
 import { actorOf } from '../identity/actors.ts';
 import type { DeclaredBody } from '../rounds/updates.ts';
@@ -44,7 +44,7 @@ export async function putEvaluationSet(
     await deps.db.transaction((tx) => replace(tx, deps, operator, model, { key, digest, examples }));
     return { digest, examples };
   } catch (error) {
-    await retireBlobs(pool, [key]).catch(() => undefined);
+    await abandonBlob(pool, key).catch(() => undefined);
     throw error;
   }
 }

@@ -10,7 +10,7 @@ import { newId } from '../../store/ids.ts';
 import { recordAudit } from '../../store/journal/audit.ts';
 import { channels, notify } from '../../store/journal/channels.ts';
 import { recordEvent } from '../../store/journal/events.ts';
-import { reserveBlob, retireBlobs, settleBlob } from '../../store/models/blob-rows.ts';
+import { abandonBlob, reserveBlob, settleBlob } from '../../store/models/blob-rows.ts';
 import { hasOpenRun, lockModel, type ModelRow, moveHead } from '../../store/models/models.ts';
 import {
   findVersion,
@@ -64,7 +64,7 @@ export async function createVersion(
     );
     return { created: true, version: { ...version, model: model.name } };
   } catch (error) {
-    await retireBlobs(pool, [blobKey]).catch(() => undefined);
+    await abandonBlob(pool, blobKey).catch(() => undefined);
     throw error;
   }
 }

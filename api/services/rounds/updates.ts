@@ -5,7 +5,7 @@ import { admit } from '../../domain/round.ts';
 import { findStrategy } from '../../domain/strategies/index.ts';
 import { maxUpdateBytes, planUpdate, type UpdatePlan } from '../../domain/update.ts';
 import { newId } from '../../store/ids.ts';
-import { reserveBlob, retireBlobs } from '../../store/models/blob-rows.ts';
+import { abandonBlob, reserveBlob } from '../../store/models/blob-rows.ts';
 import { type AssignmentRow, findAssignment, findTensors } from '../../store/rounds/assignments.ts';
 import { type AcceptedUpdate, acceptUpdate } from '../../store/rounds/updates.ts';
 import { tracedInRound } from '../../tracing/spans.ts';
@@ -104,6 +104,8 @@ async function receiveUpdate(
   const blobKey = `update/${newId(receivedAt)}`;
   const manifest = await findTensors(pool, assignment.modelId);
   const reserved = reserveBlob(pool, blobKey, receivedAt);
+  // Awaited only when the body has come: until then a failure must not count as unhandled, which ends the process.
+  reserved.catch(() => undefined);
   let plan: UpdatePlan | undefined;
   try {
     const { norm } = await receiveTensors(deps, {
@@ -124,7 +126,7 @@ async function receiveUpdate(
     const file = { roundId: assignment.roundId, digest, bytes, blobKey };
     return { ...owner, ...file, numExamples, weight, norm, scalars, metrics, receivedAt };
   } catch (error) {
-    await reserved.then(() => retireBlobs(pool, [blobKey])).catch(() => undefined);
+    await reserved.then(() => abandonBlob(pool, blobKey)).catch(() => undefined);
     throw error;
   }
 }
@@ -134,8 +136,6 @@ async function* endingAfter(
   reserved: Promise<void>,
   body: AsyncIterable<Uint8Array>,
 ): AsyncGenerator<Uint8Array> {
-  // Awaited only when the body has come: until then a failure must not count as unhandled.
-  reserved.catch(() => undefined);
   yield* body;
   await reserved;
 }
@@ -164,7 +164,7 @@ async function explainRefusal(
   assignmentId: string,
   update: AcceptedUpdate,
 ): Promise<Receipt> {
-  await retireBlobs(deps.db.pool, [update.blobKey]);
+  await abandonBlob(deps.db.pool, update.blobKey);
   const assignment = await requireAssignment(deps, device, assignmentId);
   const receipt = admitUpdate(deps, assignment, update);
   if (receipt) return receipt;

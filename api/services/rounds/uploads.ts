@@ -4,7 +4,7 @@ import { FedEdgeError, type ProblemCode } from '../../domain/errors.ts';
 import type { Principal } from '../../domain/role.ts';
 import { maxUpdateBytes } from '../../domain/update.ts';
 import { newId } from '../../store/ids.ts';
-import { reserveBlob, retireBlobs } from '../../store/models/blob-rows.ts';
+import { abandonBlob, reserveBlob } from '../../store/models/blob-rows.ts';
 import {
   appendPart,
   countParts,
@@ -165,7 +165,7 @@ async function appendBody(deps: Deps, device: Device, upload: UploadRow, append:
     });
     if (cut) throw cut;
   } catch (error) {
-    await abandonPart(deps, upload.id, blobKey);
+    await abandonBlob(deps.db.pool, blobKey).catch(() => undefined);
     if (!(error instanceof Overtaken)) throw error;
     const { offset } = await requireUpload(deps, device, upload.id);
     throw wrongOffset(offset, append.start);
@@ -211,13 +211,6 @@ async function writeUntilCut(
     if (error instanceof FedEdgeError && error.code === 'body_incomplete') return error;
     throw error;
   }
-}
-
-/** Gives a part's blob to the sweeper, unless the part was appended. */
-async function abandonPart(deps: Deps, uploadId: string, blobKey: string): Promise<void> {
-  const parts = await listParts(deps.db.pool, uploadId).catch(() => undefined);
-  if (!parts || parts.some((part) => part.blobKey === blobKey)) return;
-  await retireBlobs(deps.db.pool, [blobKey]).catch(() => undefined);
 }
 
 async function* readParts(deps: Deps, uploadId: string): AsyncGenerator<Uint8Array> {

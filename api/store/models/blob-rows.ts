@@ -18,6 +18,17 @@ export async function settleBlob(tx: Queryable, key: string): Promise<boolean> {
   return rows.length === 1;
 }
 
+/**
+ * Gives a blob whose writer failed to the sweeper. Not one that is live: then its transaction was committed, and only
+ * the answer was lost.
+ */
+export async function abandonBlob(q: Queryable, key: string): Promise<void> {
+  await q
+    .update(blobs)
+    .set({ state: 'dead' })
+    .where(and(eq(blobs.key, key), eq(blobs.state, 'writing')));
+}
+
 /** Gives blobs that nothing refers to any longer to the sweeper. */
 export async function retireBlobs(tx: Queryable, keys: readonly string[]): Promise<void> {
   if (keys.length === 0) return;
