@@ -1,6 +1,6 @@
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
-import type { Manifests } from './synthesis.ts';
+import type { Manifests } from './manifest-text.ts';
 
 /** Makes the folder (of one environment, if it is named) what `manifests` says: files of earlier times go. */
 export async function writeManifests(

@@ -1,28 +1,20 @@
+import { gitOps } from './argocd/git-ops.ts';
+import { writeArgoCd } from './argocd/manifests.ts';
 import { type Environment, listEnvironments, loadEnvironment } from './environment.ts';
-import { App, Chart, Yaml } from './kubernetes.ts';
+import { App, Chart } from './kubernetes.ts';
 import { layerNames, parts } from './layers.ts';
+import { type KubernetesObject, type Manifests, writeKustomization, writeObjects } from './manifest-text.ts';
 
-/** Files by their path under infra/manifests. */
-export type Manifests = Map<string, string>;
-
-/** An object as Kubernetes reads it. */
-export interface KubernetesObject {
-  apiVersion: string;
-  kind: string;
-  metadata: {
-    name: string;
-    namespace?: string;
-    labels?: Record<string, string>;
-    annotations?: Record<string, string>;
-  };
-  [member: string]: unknown;
-}
-
-/** Every file of every environment; of one, if it is named. The same input gives the same bytes. */
+/**
+ * Every file of every environment, and what Argo CD needs to find them; of one environment alone, if it is named. The
+ * same input gives the same bytes.
+ */
 export async function synthesize(only?: string): Promise<Manifests> {
   const names = only === undefined ? await listEnvironments() : [only];
   const environments = await Promise.all(names.map(loadEnvironment));
-  return new Map(environments.flatMap((environment) => [...writeEnvironment(environment)]));
+  const files = new Map(environments.flatMap((environment) => [...writeEnvironment(environment)]));
+  if (only !== undefined) return files;
+  return new Map([...files, ...(await writeArgoCd(environments, files, gitOps))]);
 }
 
 /** An environment's files: one for each part, `kustomization.yaml` for each layer and for the whole. */
@@ -64,12 +56,4 @@ function scope(object: KubernetesObject): KubernetesObject {
   if (!clusterScoped.has(object.kind)) return object;
   const { namespace: _, ...metadata } = object.metadata;
   return { ...object, metadata };
-}
-
-export function writeObjects(objects: readonly KubernetesObject[]): string {
-  return Yaml.stringify(...objects);
-}
-
-export function writeKustomization(resources: readonly string[]): string {
-  return Yaml.stringify({ apiVersion: 'kustomize.config.k8s.io/v1beta1', kind: 'Kustomization', resources });
 }

@@ -1,6 +1,6 @@
 import type { Environment } from '../environment.ts';
 import { type LayerName, layerNames } from '../layers.ts';
-import { type KubernetesObject, type Manifests, writeKustomization, writeObjects } from '../synthesis.ts';
+import { type Manifests, writeKustomization, writeObjects } from '../manifest-text.ts';
 import { edgeSitesSet, environmentsSet } from './application-sets.ts';
 import { layerApplications } from './applications.ts';
 import type { GitOps } from './git-ops.ts';
@@ -43,6 +43,6 @@ function addFolder(files: Manifests, folder: string, parts: Record<string, reado
   const resources = own.map(([name]) => `${name}.yaml`);
   files.set(`${folder}/kustomization.yaml`, writeKustomization(resources));
   for (const [name, objects] of own) {
-    files.set(`${folder}/${name}.yaml`, writeObjects(objects as KubernetesObject[]));
+    files.set(`${folder}/${name}.yaml`, writeObjects(objects));
   }
 }

@@ -67,7 +67,11 @@ export const healthExamples: Record<string, readonly HealthExample[]> = {
   ],
   'argoproj.io_Application': [
     nothingYet,
-    { is: 'degraded', object: { status: { health: { status: 'Degraded', message: 'why' } } }, status: 'Degraded' },
+    {
+      is: 'degraded',
+      object: { status: { health: { status: 'Degraded', message: 'why' } } },
+      status: 'Degraded',
+    },
     { is: 'healthy', object: { status: { health: { status: 'Healthy' } } }, status: 'Healthy' },
   ],
   'gateway.networking.k8s.io_HTTPRoute': [
@@ -79,10 +83,17 @@ export const healthExamples: Record<string, readonly HealthExample[]> = {
     },
     {
       is: 'accepted as it was before',
-      object: route(yes('Accepted', { observedGeneration: 1 }), yes('ResolvedRefs', { observedGeneration: 1 })),
+      object: route(
+        yes('Accepted', { observedGeneration: 1 }),
+        yes('ResolvedRefs', { observedGeneration: 1 }),
+      ),
       status: 'Progressing',
     },
-    { is: 'pending', object: route(no('Accepted', { ...observed, reason: 'Pending' })), status: 'Progressing' },
+    {
+      is: 'pending',
+      object: route(no('Accepted', { ...observed, reason: 'Pending' })),
+      status: 'Progressing',
+    },
     {
       is: 'without its Service',
       object: route(yes('Accepted', observed), no('ResolvedRefs', { ...observed, message: 'no Service' })),
@@ -115,7 +126,11 @@ export const healthExamples: Record<string, readonly HealthExample[]> = {
     { is: 'failing over', object: database('Failing over', 2, no('Ready')), status: 'Progressing' },
     {
       is: 'without an archive',
-      object: database('Cluster in healthy state', 3, no('ContinuousArchiving', { message: 'access denied' })),
+      object: database(
+        'Cluster in healthy state',
+        3,
+        no('ContinuousArchiving', { message: 'access denied' }),
+      ),
       status: 'Degraded',
       says: 'access denied',
     },
@@ -133,7 +148,12 @@ export const healthExamples: Record<string, readonly HealthExample[]> = {
   'external-secrets.io_ExternalSecret': [
     nothingYet,
     { is: 'synchronized', object: withConditions(yes('Ready')), status: 'Healthy' },
-    { is: 'refused', object: withConditions(no('Ready', { message: 'denied' })), status: 'Degraded', says: 'denied' },
+    {
+      is: 'refused',
+      object: withConditions(no('Ready', { message: 'denied' })),
+      status: 'Degraded',
+      says: 'denied',
+    },
   ],
   'serving.knative.dev_Service': [
     { is: 'new', object: { metadata: { generation: 1 } }, status: 'Progressing' },
@@ -161,7 +181,10 @@ export const healthExamples: Record<string, readonly HealthExample[]> = {
     },
     {
       is: 'without a server',
-      object: withConditions(no('ModelReady', { reason: 'ScheduleFailed', message: 'no server' }), no('Ready')),
+      object: withConditions(
+        no('ModelReady', { reason: 'ScheduleFailed', message: 'no server' }),
+        no('Ready'),
+      ),
       status: 'Degraded',
       says: 'ScheduleFailed: no server',
     },
@@ -178,7 +201,11 @@ export const healthExamples: Record<string, readonly HealthExample[]> = {
       object: withConditions(no('CandidatesReady', { message: 'mnist-8' }), no('Ready')),
       status: 'Progressing',
     },
-    { is: 'refused', object: withConditions(no('ExperimentReady', { message: 'unknown model' })), status: 'Degraded' },
+    {
+      is: 'refused',
+      object: withConditions(no('ExperimentReady', { message: 'unknown model' })),
+      status: 'Degraded',
+    },
   ],
   'serving.kserve.io_InferenceService': [
     { is: 'new', object: { metadata: { generation: 1 } }, status: 'Progressing' },
@@ -208,7 +235,12 @@ export const healthExamples: Record<string, readonly HealthExample[]> = {
   'trainer.kubeflow.org_TrainJob': [
     nothingYet,
     { is: 'complete', object: withConditions(yes('Complete')), status: 'Healthy' },
-    { is: 'failed', object: withConditions(yes('Failed', backoff)), status: 'Degraded', says: 'backoff limit' },
+    {
+      is: 'failed',
+      object: withConditions(yes('Failed', backoff)),
+      status: 'Degraded',
+      says: 'backoff limit',
+    },
     { is: 'suspended', object: withConditions(yes('Suspended')), status: 'Suspended' },
     { is: 'resumed', object: withConditions(no('Suspended')), status: 'Progressing' },
   ],

@@ -26,7 +26,9 @@ describe.each(Object.entries(healthExamples))('%s', (kind, examples) => {
 test('the checks are Lua 5.1: nothing that later versions brought', () => {
   for (const [kind, text] of checks) {
     const code = text.replace(/--.*$/gm, '').replace(/"[^"]*"/g, '""');
-    expect(code, kind).not.toMatch(/\bgoto\b|::|\/\/|<const>|<close>|[&|~](?!=)|<<|>>|\b(utf8|math|string|io)\./);
+    expect(code, kind).not.toMatch(
+      /\bgoto\b|::|\/\/|<const>|<close>|[&|~](?!=)|<<|>>|\b(utf8|math|string|io)\./,
+    );
   }
 });
 
