@@ -1,12 +1,11 @@
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import type { Logger } from 'pino';
 import type { Config } from './config.ts';
 import type { Deps } from './deps.ts';
 import { createFailpoints } from './failpoints.ts';
 import { createKernels } from './kernels/kernels.ts';
 import { measureBlobs, measureDatabase } from './metrics/measured.ts';
 import type { Metrics } from './metrics/metrics.ts';
+import { awaitSchema, outlastOutage, type Waiting } from './patience.ts';
 import { StartError } from './process.ts';
 import { diagnose } from './services/diagnosis.ts';
 import { ensureFederation } from './services/identity/federation.ts';
@@ -21,22 +20,20 @@ import { type Connection, type Database, openDatabase } from './store/database.t
 import { startDatabaseClock } from './store/database-clock.ts';
 import { createCredentialCache } from './store/identity/credential-cache.ts';
 import { startListener } from './store/journal/listener.ts';
-import { migrateDatabase } from './store/migrate.ts';
+import { migrateDatabase, type SchemaState } from './store/migrate.ts';
 import { recordOfStore } from './store/models/blob-rows.ts';
-import { isOutage } from './store/outage.ts';
 import { examineDatabase } from './store/requirements.ts';
 import { acquireServerLock } from './store/server-lock.ts';
 
 /** What a root knows when it builds the dependencies. */
-export interface Surroundings {
+export interface Surroundings extends Waiting {
   config: Config;
-  log: Logger;
-  /** Aborted when the process begins to shut down. */
-  stopping: AbortSignal;
   /** A database by URL, or the embedded one's connection, which this process then has for itself. */
   target: string | Connection;
   publicUrl: string;
   metrics: Metrics;
+  /** Hears what the database's schema is while nothing can be done with it. */
+  onWait?: (schema: SchemaState) => void;
 }
 
 export interface OpenDeps {
@@ -45,27 +42,17 @@ export interface OpenDeps {
   close(): Promise<void>;
 }
 
-/** A database that starts together with us may take so long to answer. */
-const PATIENCE_MS = 60_000;
-const RETRY_MS = 500;
-
 /**
- * The one place where the parts are put together: brings the database to this version's schema, sees to it that
- * somebody can manage the federation, and answers what services work with. A database that cannot be reached is tried
- * for a minute.
+ * The one place where the parts are put together: brings the database to this version's schema (or waits until somebody
+ * has), sees to it that somebody can manage the federation, and answers what services work with. A database that cannot be
+ * reached is tried for a minute.
  */
 export async function openDeps(surroundings: Surroundings): Promise<OpenDeps> {
-  const { log, stopping } = surroundings;
-  const patientUntil = performance.now() + PATIENCE_MS;
-  for (;;) {
-    try {
-      return await openOnce(surroundings);
-    } catch (error) {
-      if (stopping.aborted) throw error;
-      if (!isOutage(error) || performance.now() > patientUntil) throw await explain(error, surroundings);
-      log.warn({ err: error }, 'the database cannot be reached; trying again');
-      await sleep(RETRY_MS, undefined, { signal: stopping });
-    }
+  try {
+    return await outlastOutage(() => openOnce(surroundings), surroundings);
+  } catch (error) {
+    if (surroundings.stopping.aborted) throw error;
+    throw await explain(error, surroundings);
   }
 }
 
@@ -90,13 +77,14 @@ async function openOnce(surroundings: Surroundings): Promise<OpenDeps> {
   const { config, log, stopping, target, publicUrl, metrics } = surroundings;
   const db = measureDatabase(openDatabase(target, { connections: config.databaseConnections }), metrics);
   try {
-    await requireUsable(db, target);
+    await requireUsable(db, surroundings);
+    if (config.migrate === 'off') await awaitSchema(db, surroundings);
     const unlock = typeof target === 'string' ? undefined : await acquireServerLock(db);
     const [keys, clock, listener] = await Promise.all([
       loadTokenKeys({ dataDir: config.dataDir, file: config.tokenKeysFile }),
       startDatabaseClock(db, (error) => log.warn({ err: error }, 'the database does not tell its time')),
       startListener(db),
-      migrateDatabase(target),
+      config.migrate === 'on' ? migrateDatabase(target) : undefined,
     ]);
     const failpoint = createFailpoints(config.failpoint);
     const kernels = createKernels();
@@ -136,9 +124,9 @@ async function openOnce(surroundings: Surroundings): Promise<OpenDeps> {
 }
 
 /** The embedded database is what we brought; another one may be anything. */
-async function requireUsable({ client }: Database, target: string | Connection): Promise<void> {
+async function requireUsable({ client }: Database, { config, target }: Surroundings): Promise<void> {
   if (typeof target !== 'string') return;
-  const { faults } = await examineDatabase(client);
+  const { faults } = await examineDatabase(client, { migrates: config.migrate === 'on' });
   if (faults.length > 0) throw new StartError(`DATABASE_URL: ${faults.join('; ')}`);
 }
 

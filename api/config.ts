@@ -27,6 +27,7 @@ const environment = z.object({
   FEDEDGE_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
   FEDEDGE_WORKER: z.enum(['embedded', 'off']).default('embedded'),
   DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/ }).optional(),
+  FEDEDGE_MIGRATE: z.enum(['on', 'off']).default('on'),
   FEDEDGE_DATABASE_CONNECTIONS: z.coerce.number().int().min(3).max(500).default(16),
   FEDEDGE_S3_URL: z.url({ protocol: /^https?$/ }).optional(),
   FEDEDGE_S3_REGION: z.string().min(1).default('us-east-1'),
@@ -66,6 +67,8 @@ export interface Config {
   worker: 'embedded' | 'off';
   /** Unset: the embedded PostgreSQL in the data folder. */
   databaseUrl: string | undefined;
+  /** `off`: the schema is somebody else's work (`migrate`); until it is done this process waits. */
+  migrate: 'on' | 'off';
   databaseConnections: number;
   /** `url` is endpoint/bucket, then a prefix if the bucket is shared. Unset: files in the data folder. */
   s3: { url: string; region: string; accessKeyId: string; secretAccessKey: string } | undefined;
@@ -110,6 +113,9 @@ export function loadConfig(env: Record<string, string | undefined>): Config {
   }
   if (parsed.data?.FEDEDGE_WORKER === 'off' && !parsed.data.DATABASE_URL) {
     faults.push('FEDEDGE_WORKER: off needs DATABASE_URL (no other worker can reach the embedded database)');
+  }
+  if (parsed.data?.FEDEDGE_MIGRATE === 'off' && !parsed.data.DATABASE_URL) {
+    faults.push('FEDEDGE_MIGRATE: off needs DATABASE_URL (the embedded database is migrated by its server)');
   }
   const oidcIssuers = readIssuers(set, faults);
   const corsOrigins = readCorsOrigins(set.FEDEDGE_CORS_ORIGINS, faults);
@@ -157,6 +163,7 @@ function toConfig(env: z.infer<typeof environment>): Omit<Config, 'oidcIssuers' 
     logLevel: env.FEDEDGE_LOG_LEVEL,
     worker: env.FEDEDGE_WORKER,
     databaseUrl: env.DATABASE_URL,
+    migrate: env.FEDEDGE_MIGRATE,
     databaseConnections: env.FEDEDGE_DATABASE_CONNECTIONS,
     s3: readS3(env),
     tokenKeysFile: env.FEDEDGE_TOKEN_KEYS,

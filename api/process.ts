@@ -1,5 +1,6 @@
 import { ConfigError } from './config.ts';
 import { DataFolderInUseError, NoEmbeddedDatabaseError } from './store/local/local-database.ts';
+import { SchemaAheadError } from './store/schema-ahead.ts';
 import { DatabaseInUseError } from './store/server-lock.ts';
 
 /** One Ctrl-C arrives twice where npm passes on what the terminal has sent to the whole group. */
@@ -42,7 +43,14 @@ export async function runProcess(main: (stopping: AbortSignal) => Promise<void>)
 }
 
 function isPlain(error: unknown): error is Error {
-  const plain = [ConfigError, StartError, DatabaseInUseError, DataFolderInUseError, NoEmbeddedDatabaseError];
+  const plain = [
+    ConfigError,
+    StartError,
+    DatabaseInUseError,
+    DataFolderInUseError,
+    NoEmbeddedDatabaseError,
+    SchemaAheadError,
+  ];
   return plain.some((kind) => error instanceof kind);
 }
 

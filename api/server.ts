@@ -58,9 +58,11 @@ async function serve(config: Config, asJson: boolean, stopping: AbortSignal): Pr
     explainListen(error, config),
   );
   resources.defer(() => close(DRAIN_MS));
+  log.info({ url }, 'listening');
   const publicUrl = config.publicUrl ?? url;
   const metrics = createMetrics({ version, role: 'server' });
-  const opened = await openDeps({ config, log, stopping, target, publicUrl, metrics });
+  const onWait = (schema: string) => entrance.explain({ schema });
+  const opened = await openDeps({ config, log, stopping, target, publicUrl, metrics, onWait });
   resources.defer(opened.close);
   entrance.open(createApp(opened.deps));
   const stopped = untilAborted(stopping);

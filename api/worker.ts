@@ -1,16 +1,11 @@
 /** Root: the round clock, the aggregation, the scoring and the sweeper, without HTTP. Any number may run. */
 import './heap.ts';
-import { resolve } from 'node:path';
-import { openDeps } from './bootstrap.ts';
+import { enableCompileCache, flushCompileCache } from 'node:module';
+import { join, resolve } from 'node:path';
 import { ConfigError, loadConfig } from './config.ts';
-import { createLog } from './logging.ts';
-import { createMetrics } from './metrics/metrics.ts';
-import { serveMetrics } from './metrics/serve.ts';
 import { runProcess } from './process.ts';
-import { createMeasurements } from './services/measurements.ts';
-import { runWorker } from './services/worker.ts';
-import { startTracing } from './tracing/exporter.ts';
-import { version } from './version.ts';
+
+const COMPILE_CACHE_MS = 20_000;
 
 await runProcess(async (stopping) => {
   const config = loadConfig(process.env);
@@ -20,24 +15,53 @@ await runProcess(async (stopping) => {
       'DATABASE_URL: a worker of its own needs it (a server on its own database runs the worker itself)',
     ]);
   }
+  enableCompileCache(join(config.dataDir, 'compile-cache'));
+  const [
+    { openDeps },
+    { createLog },
+    { createMetrics },
+    { serveMetrics },
+    { createMeasurements },
+    { runWorker },
+    { startTracing },
+    { version },
+  ] = await Promise.all([
+    import('./bootstrap.ts'),
+    import('./logging.ts'),
+    import('./metrics/metrics.ts'),
+    import('./metrics/serve.ts'),
+    import('./services/measurements.ts'),
+    import('./services/worker.ts'),
+    import('./tracing/exporter.ts'),
+    import('./version.ts'),
+  ]);
   await using resources = new AsyncDisposableStack();
   const { log, flush } = createLog(config);
   resources.defer(flush);
   resources.defer(await startTracing(process.env, { name: 'fededge-worker', version }));
+  const metrics = createMetrics({ version, role: 'worker' });
+  const { registry } = metrics;
+  let measure: () => Promise<{ text: string; type: string }> = async () => ({
+    text: await registry.metrics(),
+    type: registry.contentType,
+  });
+  if (config.metricsPort !== undefined) {
+    // Before the database is there, so that whoever watches the process sees that it lives.
+    const measured = await serveMetrics(() => measure(), { host, port: config.metricsPort });
+    resources.defer(measured.close);
+    log.info({ url: measured.url }, 'metrics');
+  }
   const { deps, close } = await openDeps({
     config: { ...config, dataDir: resolve(config.dataDir) },
     log,
     stopping,
     target,
     publicUrl: config.publicUrl ?? `http://${host}:${port}`,
-    metrics: createMetrics({ version, role: 'worker' }),
+    metrics,
   });
   resources.defer(close);
-  if (config.metricsPort !== undefined) {
-    const measured = await serveMetrics(createMeasurements(deps), { host, port: config.metricsPort });
-    resources.defer(measured.close);
-    log.info({ url: measured.url }, 'metrics');
-  }
+  measure = createMeasurements(deps);
   log.info('working');
+  setTimeout(flushCompileCache, COMPILE_CACHE_MS).unref();
   await runWorker(deps, { signal: stopping });
 });

@@ -66,6 +66,12 @@ describe('loadConfig', () => {
     expect(faultsOf({ FEDEDGE_WORKER: 'off', DATABASE_URL: 'postgres://localhost/fl' })).toEqual([]);
   });
 
+  it('leaves the schema to others only where others can reach the database', () => {
+    expect(loadConfig({}).migrate).toBe('on');
+    expect(faultsOf({ FEDEDGE_MIGRATE: 'off' })).toHaveLength(1);
+    expect(faultsOf({ FEDEDGE_MIGRATE: 'off', DATABASE_URL: 'postgres://localhost/fl' })).toEqual([]);
+  });
+
   it('cuts the slash off the end of the public URL, since audiences are compared as they are', () => {
     expect(loadConfig({ FEDEDGE_PUBLIC_URL: 'https://fl.example.org/' }).publicUrl).toBe(
       'https://fl.example.org',

@@ -74,7 +74,8 @@ async function checkDatabase({ config }: Subject) {
     const { version } = await locatePackage();
     return ok(`the embedded PostgreSQL ${version}`);
   }
-  const facts = await examineTarget(config.databaseUrl).catch((error: Error) => {
+  const use = { migrates: config.migrate === 'on' };
+  const facts = await examineTarget(config.databaseUrl, use).catch((error: Error) => {
     throw new Error(`DATABASE_URL cannot be used: ${messageOf(error)}`, { cause: error });
   });
   if (facts.faults.length > 0) return fault(facts.faults.join('; '));

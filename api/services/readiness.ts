@@ -1,13 +1,16 @@
 import type { Deps } from '../deps.ts';
 import { BlobStoreMissingError } from '../store/blobs/marked-blobs.ts';
 import { pingDatabase } from '../store/database.ts';
-import { isMigrated } from '../store/migrate.ts';
+import { readSchemaState } from '../store/migrate.ts';
 
 const TIMEOUT_MS = 2000;
 const CACHE_MS = 1000;
 
-/** `behind`: the database's schema is older than this server. `missing`: what is there is not the federation's store. */
-export type CheckResult = 'ok' | 'failed' | 'timeout' | 'behind' | 'missing';
+/**
+ * `behind`: the database's schema is older than this server. `ahead`: a newer version has taken away what this one needs.
+ * `missing`: what is there is not the federation's store.
+ */
+export type CheckResult = 'ok' | 'failed' | 'timeout' | 'behind' | 'ahead' | 'missing';
 export type Readiness = Record<'database' | 'schema' | 'blobs', CheckResult>;
 
 type ReadinessDeps = Pick<Deps, 'db' | 'blobs' | 'clock' | 'log'>;
@@ -33,7 +36,7 @@ async function checkParts({ db, blobs, log }: ReadinessDeps): Promise<Readiness>
   };
   const [database, schema, blobStore] = await Promise.all([
     guard('database', () => pingDatabase(db).then(() => 'ok')),
-    guard('schema', async () => ((await isMigrated(db)) ? 'ok' : 'behind')),
+    guard('schema', () => readSchemaState(db)),
     guard('blobs', () => blobs.check().then(() => 'ok')),
   ]);
   return { database, schema, blobs: blobStore };

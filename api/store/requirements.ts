@@ -14,8 +14,16 @@ export interface DatabaseFacts {
   maxConnections: number;
 }
 
+/** Whether this process brings the database to its schema; who does not needs fewer rights. */
+interface Use {
+  migrates: boolean;
+}
+
 /** What an external database has to be; one query. */
-export async function examineDatabase(client: Database['client']): Promise<DatabaseFacts> {
+export async function examineDatabase(
+  client: Database['client'],
+  { migrates }: Use = { migrates: true },
+): Promise<DatabaseFacts> {
   const sentAt = Date.now();
   const [row] = await client<
     [
@@ -41,18 +49,20 @@ export async function examineDatabase(client: Database['client']): Promise<Datab
     number < LEAST_VERSION && `PostgreSQL is version ${version}: 15 or newer is needed`,
     standby && 'the database is a standby: FedEdge reads and writes the primary',
     encoding !== 'UTF8' && `the database's encoding is ${encoding}, not UTF8`,
-    !creates && 'the user may not create schemas and tables: grant create on database and on schema public',
+    migrates &&
+      !creates &&
+      'the user may not create schemas and tables: grant create on database and on schema public',
   ].filter((fault) => fault !== false);
   return { version, faults, skewMs: now - (sentAt + Date.now()) / 2, maxConnections: max };
 }
 
 /** The same, with a connection of its own. Rejects if the database cannot be reached within 5 s. */
-export async function examineTarget(target: string | Connection): Promise<DatabaseFacts> {
+export async function examineTarget(target: string | Connection, use?: Use): Promise<DatabaseFacts> {
   const settings = { max: 1, connect_timeout: CONNECT_SECONDS, onnotice: () => undefined };
   const client =
     typeof target === 'string' ? postgres(target, settings) : postgres({ ...target, ...settings });
   try {
-    return await examineDatabase(client);
+    return await examineDatabase(client, use);
   } finally {
     await client.end({ timeout: 1 });
   }

@@ -38,8 +38,8 @@ const getReadiness = defineOperation({
   summary: 'Tell whether requests can be served',
   description:
     'Asks the database, its schema and the blob store, at most once in a second. Not ready is 503 with `checks`: each ' +
-    'is `ok`, `failed`, `timeout` (2 s), for the schema `behind`, or for the blobs `missing`: the folder is there and ' +
-    'its volume is not mounted, or it is another bucket.',
+    'is `ok`, `failed`, `timeout` (2 s), for the schema `behind` or `ahead` of this version, or for the blobs ' +
+    '`missing`: the folder is there and its volume is not mounted, or it is another bucket.',
   policy: 'public',
   responses: { 200: json(Ready, 'All parts answer.') },
 });

@@ -5,25 +5,41 @@ import { securityHeaders } from './answer-headers.ts';
 
 type Fetch = OpenAPIHono<AppEnv>['fetch'];
 
-/** What a server listens with before its app exists: it takes the port early and answers 503 until `open`. */
+/**
+ * What a server listens with before its app exists: it takes the port early and answers 503 until `open`, but that it is
+ * alive.
+ */
 export interface Entrance {
   fetch: Fetch;
+  /** What the 503 names as being waited for, as `/readyz` does later. */
+  explain(checks: Readonly<Record<string, string>>): void;
   open(app: { fetch: Fetch }): void;
 }
 
 export function createEntrance(): Entrance {
-  let current: Fetch = () => unavailable();
+  let checks: Readonly<Record<string, string>> | undefined;
+  let current: Fetch = (request) =>
+    new URL(request.url).pathname === '/livez' ? alive() : unavailable(checks);
   return {
     fetch: (...request) => current(...request),
+    explain: (waitedFor) => {
+      checks = waitedFor;
+    },
     open: (app) => {
       current = app.fetch;
     },
   };
 }
 
-function unavailable(): Response {
+function alive(): Response {
+  const headers = { ...securityHeaders({ publicUrl: '' }), 'content-type': 'application/json' };
+  return new Response(JSON.stringify({ status: 'alive' }), { headers });
+}
+
+function unavailable(checks: Readonly<Record<string, string>> | undefined): Response {
   const [status, title, help] = problems.unavailable;
-  const document = { type: '/docs/problems#unavailable', title, status, code: 'unavailable', help };
+  const type = '/docs/problems#unavailable';
+  const document = { type, title, status, code: 'unavailable', help, ...(checks && { checks }) };
   return new Response(JSON.stringify(document), {
     status,
     headers: {
