@@ -26,14 +26,15 @@ export function createAssets(root: string): Assets {
   const place = (source: string): string => {
     const name = basename(source).replace(/\.ts$/, '.js');
     const other = sources.get(name);
-    if (other !== undefined && other !== source) throw new Error(`${other} and ${source}: both would be ${name}`);
+    if (other !== undefined && other !== source)
+      throw new Error(`${other} and ${source}: both would be ${name}`);
     sources.set(name, source);
     return name;
   };
   const plugin: Plugin = {
     name: 'assets',
     setup(build) {
-      const ours = new RegExp(`^${escape(join(root, sep))}(api|clients|scripts)/.*\\.ts$`);
+      const ours = new RegExp(`^${quoted(join(root, sep))}(api|clients|scripts)/.*\\.ts$`);
       build.onLoad({ filter: ours }, async ({ path }) => {
         const text = await readFile(path, 'utf8');
         const contents = text.replace(REFERENCE, (_, reference: string) => {
@@ -47,6 +48,6 @@ export function createAssets(root: string): Assets {
   return { plugin, found: () => [...sources].map(([name, source]) => ({ name, source })) };
 }
 
-function escape(text: string): string {
+function quoted(text: string): string {
   return text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
 }

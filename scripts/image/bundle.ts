@@ -1,4 +1,5 @@
-import { cp, glob, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { globSync } from 'node:fs';
+import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { basename, dirname, join, relative } from 'node:path';
 import { build, type Metafile } from 'esbuild';
@@ -24,13 +25,13 @@ const WASM_BACKEND = '@tensorflow/tfjs-backend-wasm';
  */
 export async function bundle({ root, folder }: { root: string; folder: string }): Promise<Metafile> {
   const assets = createAssets(root);
-  const threads = await Array.fromAsync(glob('api/**/*-thread.ts', { cwd: root }));
+  const threads = globSync('api/**/*-thread.ts', { cwd: root }).sort();
   await rm(folder, { recursive: true, force: true });
   const { metafile } = await build({
     absWorkingDir: root,
     entryPoints: [
       { in: 'scripts/image/entry.ts', out: 'fededge' },
-      ...threads.sort().map((file) => ({ in: file, out: basename(file, '.ts') })),
+      ...threads.map((file) => ({ in: file, out: basename(file, '.ts') })),
     ],
     outdir: folder,
     bundle: true,
@@ -49,7 +50,8 @@ export async function bundle({ root, folder }: { root: string; folder: string })
   });
   for (const { source, name } of assets.found()) {
     if (!source.endsWith('.ts')) await place(source, join(folder, name));
-    else if (!threads.includes(relative(root, source))) throw new Error(`${source} is started, but is no thread`);
+    else if (!threads.includes(relative(root, source)))
+      throw new Error(`${source} is started, but is no thread`);
   }
   await placeWasmBackend(folder);
   await writeFile(join(folder, 'licenses.txt'), await collectLicenses(root, metafile));

@@ -2,6 +2,7 @@
 const commands: Record<string, () => Promise<unknown>> = {
   server: () => import('../../api/server.ts'),
   worker: () => import('../../api/worker.ts'),
+  migrate: () => import('../../api/migrate.ts'),
   backup: () => import('../../api/backup.ts'),
   restore: () => import('../../api/backup.ts'),
   doctor: () => import('../../api/doctor.ts'),

@@ -35,7 +35,9 @@ function folderOf(path: string): string | undefined {
 export async function collectLicenses(root: string, metafile: Metafile): Promise<string> {
   const packages = await bundledPackages(root, metafile);
   const texts = packages.map(async ({ name, version, license, folder }) => {
-    const files = (await readdir(join(root, folder))).filter((file) => /^(licen[cs]e|notice)/i.test(file)).sort();
+    const files = (await readdir(join(root, folder)))
+      .filter((file) => /^(licen[cs]e|notice)/i.test(file))
+      .sort();
     const parts = await Promise.all(files.map((file) => readFile(join(root, folder, file), 'utf8')));
     return [`${name} ${version} (${license})`, ...parts.map((part) => part.trim())].join('\n\n');
   });
