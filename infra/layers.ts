@@ -1,4 +1,18 @@
+import { agents } from './charts/agents.ts';
+import { api } from './charts/api.ts';
+import { backup } from './charts/backup.ts';
+import { catalog } from './charts/catalog.ts';
+import { configuration } from './charts/configuration.ts';
+import { database } from './charts/database.ts';
+import { exposure } from './charts/exposure.ts';
+import { migration } from './charts/migration.ts';
 import { namespace } from './charts/namespace.ts';
+import { networkPolicies } from './charts/network-policies.ts';
+import { releases } from './charts/releases.ts';
+import { secrets } from './charts/secrets.ts';
+import { serviceAccounts } from './charts/service-accounts.ts';
+import { storage } from './charts/storage.ts';
+import { worker } from './charts/worker.ts';
 import type { Environment } from './environment.ts';
 import { flavours } from './flavours.ts';
 import type { Chart } from './kubernetes.ts';
@@ -16,4 +30,21 @@ export interface Part {
 }
 
 /** The architecture, in the order in which it comes up. */
-export const parts: readonly Part[] = [{ layer: 'platform', name: 'namespace', add: namespace }, ...flavours];
+export const parts: readonly Part[] = [
+  { layer: 'platform', name: 'namespace', add: namespace },
+  { layer: 'platform', name: 'service-accounts', add: serviceAccounts },
+  { layer: 'platform', name: 'network-policies', add: networkPolicies },
+  { layer: 'platform', name: 'configuration', add: configuration },
+  { layer: 'platform', name: 'secrets', add: secrets },
+  { layer: 'data', name: 'storage', add: storage },
+  { layer: 'data', name: 'database', add: database },
+  { layer: 'server', name: 'migration', add: migration },
+  { layer: 'server', name: 'api', add: api },
+  { layer: 'server', name: 'worker', add: worker },
+  { layer: 'server', name: 'exposure', add: exposure },
+  { layer: 'server', name: 'backup', add: backup },
+  { layer: 'rollout', name: 'catalog', add: catalog },
+  { layer: 'rollout', name: 'releases', add: releases },
+  { layer: 'agents', name: 'agents', add: agents },
+  ...flavours,
+];

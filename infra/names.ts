@@ -24,7 +24,8 @@ export const ports = { http: 8080, workerMetrics: 8081, service: 80 } as const;
 /** A user that is nobody on the node either. */
 export const USER = 10_001;
 
-export type Component = 'api' | 'worker' | 'migrate' | 'release' | 'agent' | 'backup';
+export const components = ['api', 'worker', 'migrate', 'release', 'agent', 'backup'] as const;
+export type Component = (typeof components)[number];
 
 /** What selects a component's pods; never changes. */
 export function selectorOf(component: Component): Record<string, string> {
@@ -37,7 +38,6 @@ export function labelsOf({ version }: Environment, component?: Component): Recor
     ...(component ? selectorOf(component) : { 'app.kubernetes.io/name': names.app }),
     'app.kubernetes.io/part-of': names.app,
     'app.kubernetes.io/version': version.tag,
-    'app.kubernetes.io/managed-by': 'argocd',
   };
 }
 

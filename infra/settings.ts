@@ -58,8 +58,11 @@ export interface VolumeSettings {
   accessMode: 'ReadWriteOnce' | 'ReadWriteMany' | 'ReadOnlyMany';
   /** Unset: the cluster's default class. */
   storageClass?: string;
-  /** A PersistentVolume on a folder of the (only) node is made, for clusters without a storage class. */
-  hostPath?: string;
+  /**
+   * A PersistentVolume on this folder of the only node is made, for clusters without a storage class. The folder has to
+   * exist; the kubelet gives it to our group.
+   */
+  localPath?: string;
 }
 
 export interface Resources {
@@ -129,8 +132,13 @@ export interface AgentClass {
   nodeSelector?: Record<string, string>;
   /** Key of the Secret `fededge-agents` with the class' enrolment token. Default: the class' name. */
   tokenKey?: string;
-  /** The PersistentVolumeClaim with the data. `volume`: made here; unset: it exists. */
+  /**
+   * The PersistentVolumeClaim with the data. `volume`: made here; unset: it exists. A class on several nodes needs
+   * ReadOnlyMany or ReadWriteMany: Pod Security's `restricted` keeps pods off the nodes' own folders.
+   */
   data: { claim: string; volume?: VolumeSettings };
+  /** With `replicas`: a volume for each pod, so that one that is replaced is the same device. Unset: a new device. */
+  state?: { size: string; storageClass?: string };
 }
 
 /** What `infra/placement.ts` works on. */

@@ -14,7 +14,7 @@ export const settings: Settings = {
     kind: 'volume',
     size: '2Gi',
     accessMode: 'ReadWriteMany',
-    hostPath: '/var/lib/fededge/dev/data',
+    localPath: '/var/lib/fededge/dev/data',
   },
   variables: { FEDEDGE_LOG_LEVEL: 'debug', FEDEDGE_CATALOG_SECONDS: '5' },
   api: { replicas: 2, resources: { cpu: '100m', memory: '512Mi' } },
@@ -36,7 +36,7 @@ export const settings: Settings = {
         volume: {
           size: '1Gi',
           accessMode: 'ReadOnlyMany',
-          hostPath: '/var/lib/fededge/dev/agent-data',
+          localPath: '/var/lib/fededge/dev/agent-data',
         },
       },
     },

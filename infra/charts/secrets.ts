@@ -1,0 +1,27 @@
+import type { Environment } from '../environment.ts';
+import { ApiObject, type Chart } from '../kubernetes.ts';
+import { labelsOf, names } from '../names.ts';
+
+/** Secrets come from a store outside, by External Secrets, or they exist already; git holds none. */
+export function secrets(chart: Chart, environment: Environment): void {
+  const { secret, agents, clients } = environment.settings;
+  if (secret.kind === 'existing') return;
+  const wanted = [
+    names.secret,
+    ...(environment.models.length > 0 ? [names.releaseSecret] : []),
+    ...(agents || clients ? [names.agentSecret] : []),
+  ];
+  for (const name of wanted) {
+    new ApiObject(chart, name, {
+      apiVersion: 'external-secrets.io/v1',
+      kind: 'ExternalSecret',
+      metadata: { name, labels: labelsOf(environment) },
+      spec: {
+        refreshInterval: `${secret.refreshSeconds}s`,
+        secretStoreRef: { kind: 'ClusterSecretStore', name: secret.store },
+        target: { name, creationPolicy: 'Owner', deletionPolicy: 'Retain' },
+        dataFrom: [{ extract: { key: `${secret.path}/${name}` } }],
+      },
+    });
+  }
+}

@@ -1,0 +1,63 @@
+import type { Environment } from '../environment.ts';
+import type { k8s } from '../kubernetes.ts';
+import { names } from '../names.ts';
+import type { Resources } from '../settings.ts';
+import { serviceUrl } from './configuration.ts';
+import { podOf } from './pods.ts';
+import { claimed, scratchFolder, secretFile } from './volumes.ts';
+
+export interface AgentWork {
+  resources: Resources;
+  models: readonly string[];
+  /** Key of the Secret `fededge-agents` with the enrolment token. */
+  tokenKey: string;
+  /** The claim with <model>.safetensors. */
+  dataClaim: string;
+  /** So many agents share the data; each takes the part of its pod's index. */
+  shards?: number;
+  /** Labels of this agent's own pods, beside those of all agents. */
+  labels: Record<string, string>;
+  pod?: Pick<k8s.PodSpec, 'nodeSelector' | 'affinity'>;
+}
+
+/** A device in the cluster: it trains on the data that its volume holds, and sees the API alone. */
+export function agentPod(environment: Environment, agent: AgentWork): k8s.PodTemplateSpec {
+  const template = podOf(environment, {
+    component: 'agent',
+    args: ['agent'],
+    resources: agent.resources,
+    env: [
+      { name: 'FEDEDGE_URL', value: serviceUrl(environment) },
+      { name: 'FEDEDGE_PUBLIC_URL', value: environment.settings.publicUrl },
+      { name: 'FEDEDGE_ENROLLMENT_TOKEN_FILE', value: '/etc/fededge/enrollment/token' },
+      { name: 'FEDEDGE_AGENT_DIR', value: '/data' },
+      { name: 'FEDEDGE_AGENT_DATA', value: '/var/lib/fededge-agent' },
+      { name: 'FEDEDGE_AGENT_MODELS', value: agent.models.join(',') },
+      ...shardVariables(agent.shards),
+    ],
+    volumes: [
+      scratchFolder,
+      claimed('examples', agent.dataClaim, '/var/lib/fededge-agent', true),
+      secretFile(
+        'enrollment',
+        names.agentSecret,
+        { key: agent.tokenKey, path: 'token' },
+        '/etc/fededge/enrollment',
+      ),
+    ],
+    pod: { terminationGracePeriodSeconds: 30, ...agent.pod },
+  });
+  return {
+    ...template,
+    metadata: { ...template.metadata, labels: { ...template.metadata?.labels, ...agent.labels } },
+  };
+}
+
+function shardVariables(shards: number | undefined): k8s.EnvVar[] {
+  if (shards === undefined) return [];
+  const fieldPath = "metadata.labels['apps.kubernetes.io/pod-index']";
+  return [
+    { name: 'POD_INDEX', valueFrom: { fieldRef: { fieldPath } } },
+    { name: 'FEDEDGE_AGENT_SHARD', value: `$(POD_INDEX)/${shards}` },
+  ];
+}
