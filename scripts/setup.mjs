@@ -25,6 +25,7 @@ import { hostname } from 'node:os';
 import { basename, join, relative } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { applyPatches, isPatched } from './patches.mjs';
 
 const LEAST_OWN_NODE = 20;
 const LEAST_NODE = [24, 14, 1];
@@ -55,13 +56,14 @@ async function setUp() {
     if (isReady()) return;
     if (listMissing().length > 0) await install();
     if (!runsOurNode()) linkNode();
+    applyPatches(modules);
   } finally {
     release();
   }
 }
 
 function isReady() {
-  return listMissing().length === 0 && runsOurNode();
+  return listMissing().length === 0 && runsOurNode() && isPatched(modules);
 }
 
 /**
