@@ -3,7 +3,7 @@
  * is without it. Each edit names the exact text that it replaces: another version of the package fails the set-up
  * until somebody has looked whether the edit is still needed.
  */
-import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 /**
@@ -86,14 +86,16 @@ const postgres = [
 
 const edits = [...postgres];
 
-/** Whether every edit is in place. Throws if a package is not there at all. */
+/** Whether every edit is in place of a package that is installed. */
 export function isPatched(modules) {
-  return edits.every(({ file, replace }) => readFileSync(join(modules, file), 'utf8').includes(replace));
+  return installed(modules).every(({ file, replace }) =>
+    readFileSync(join(modules, file), 'utf8').includes(replace),
+  );
 }
 
 /** Makes the edits that are not in place yet. */
 export function applyPatches(modules) {
-  for (const { file, find, replace } of edits) {
+  for (const { file, find, replace } of installed(modules)) {
     const path = join(modules, file);
     const text = readFileSync(path, 'utf8');
     if (text.includes(replace)) continue;
@@ -108,4 +110,8 @@ export function applyPatches(modules) {
     );
     renameSync(`${path}.new`, path);
   }
+}
+
+function installed(modules) {
+  return edits.filter(({ file }) => existsSync(join(modules, file)));
 }

@@ -18,14 +18,15 @@ import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-const script = fileURLToPath(new URL('../../scripts/setup.mjs', import.meta.url));
+const scripts = fileURLToPath(new URL('../../scripts', import.meta.url));
 let folder: string;
 
 /** A project of two packages in folders of its own, so that npm needs no network. */
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'fededge-setup-'));
   await mkdir(join(folder, 'scripts'));
-  await cp(script, join(folder, 'scripts', 'setup.mjs'));
+  for (const name of ['setup.mjs', 'patches.mjs'])
+    await cp(join(scripts, name), join(folder, 'scripts', name));
   await declare({ needed: '1.0.0', tool: '1.0.0' });
 });
 

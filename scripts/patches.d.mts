@@ -1,0 +1,2 @@
+export function isPatched(modules: string): boolean;
+export function applyPatches(modules: string): void;
