@@ -1,0 +1,24 @@
+import type { Release } from '../generated/types.gen.ts';
+
+/** `active`: its version is there, its gate holds, its first cohort gets it. `failed`: it will not be so by itself. */
+export type ReleaseVerdict = 'waiting' | 'active' | 'failed';
+
+export function judgeRelease({ state, version, gate }: Release): ReleaseVerdict {
+  if (state === 'complete') return 'active';
+  if (state === 'paused' || state === 'halted' || state === 'superseded') return 'failed';
+  return state === 'rolling' && version !== null && (gate === null || gate.holds) ? 'active' : 'waiting';
+}
+
+/** A line for people. */
+export function describeRelease({ model, state, reason, version, step, steps, gate }: Release): string {
+  const parts = [
+    `${model}: ${state}`,
+    version === null ? undefined : `version ${version}`,
+    state === 'rolling' ? `step ${step + 1} of ${steps}` : undefined,
+    gate
+      ? `${gate.metric} ${gate.value ?? 'unknown'} of ${gate.reports} (${gate.reportsNeeded} needed)`
+      : undefined,
+    reason ?? undefined,
+  ];
+  return parts.filter((part) => part !== undefined).join(', ');
+}
