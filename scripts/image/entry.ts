@@ -3,6 +3,8 @@ const commands: Record<string, () => Promise<unknown>> = {
   server: () => import('../../api/server.ts'),
   worker: () => import('../../api/worker.ts'),
   migrate: () => import('../../api/migrate.ts'),
+  agent: () => import('../../clients/typescript/program/agent.ts'),
+  release: () => import('../../clients/typescript/program/release.ts'),
   backup: () => import('../../api/backup.ts'),
   restore: () => import('../../api/backup.ts'),
   doctor: () => import('../../api/doctor.ts'),
