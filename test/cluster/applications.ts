@@ -39,8 +39,13 @@ export async function startArgoCd(
   });
 }
 
+/** Those of the environment dev: the others' clusters are not here. */
 export function listApplications(kubectl: Kubectl): Promise<Application[]> {
-  return kubectl.list<Application>('applications.argoproj.io', ARGOCD);
+  return kubectl.list<Application>('applications.argoproj.io', ARGOCD, 'fededge.dev/environment=dev');
+}
+
+export function find(kubectl: Kubectl, name: string): Promise<Application | undefined> {
+  return kubectl.find<Application>('applications.argoproj.io', name, ARGOCD);
 }
 
 /** Waits until every one of them has applied the commit (or what it has of it) and is Healthy. */

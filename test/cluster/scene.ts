@@ -1,6 +1,9 @@
-import type { Operator, Run } from '../../clients/typescript/index.ts';
+import { join } from 'node:path';
+import type { Operator } from '../../clients/typescript/index.ts';
+import type { Device } from '../support/acceptance/devices.ts';
 import type { Cluster } from './clusters.ts';
 import type { Engine } from './images.ts';
+import type { LongRun } from './long-run.ts';
 import type { HostPostgres } from './postgres.ts';
 import type { Repository } from './repositories.ts';
 import type { ApiService } from './services.ts';
@@ -19,14 +22,22 @@ export interface Ground {
 interface Built {
   engine: Engine;
   /** Two images of one content: a new version to Kubernetes, the same program to devices. */
-  images: { first: string; second: string };
+  images: { name: string; first: string; second: string };
   postgres: HostPostgres;
   operatorKey: string;
   repository: Repository;
+  /** The last commit that Argo CD has to follow. */
+  firstCommit: string;
   service: ApiService;
   operator: Operator;
-  /** The run that git describes. */
-  run: Run;
+  goodRelease: {
+    version: number;
+    previous: number;
+    salt: string;
+    probes: { inside: Device; outside: Device };
+  };
+  badCommit: string;
+  longRun: LongRun;
 }
 
 export type Scene = Ground & Built;
@@ -39,4 +50,9 @@ export function createScene(ground: Ground): Scene {
       throw new Error(`no step has made the ${name} yet`);
     },
   });
+}
+
+/** What the nodes see of this machine's disk: blobs and the agents' examples. */
+export function dataFolder({ state }: Pick<Ground, 'state'>): string {
+  return process.env.FEDEDGE_TEST_DATA ?? join(state, 'data');
 }
