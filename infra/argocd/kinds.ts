@@ -11,7 +11,7 @@ const kindsOf = (group: string, ...kinds: string[]): Kind[] => kinds.map((kind) 
 /** What an environment may bring into its namespace. No Secret (git holds none), no role, nothing unknown. */
 const namespaced: readonly Kind[] = [
   ...kindsOf('', 'ConfigMap', 'PersistentVolumeClaim', 'Service', 'ServiceAccount'),
-  ...kindsOf('apps', 'DaemonSet', 'Deployment'),
+  ...kindsOf('apps', 'DaemonSet', 'Deployment', 'StatefulSet'),
   ...kindsOf('autoscaling', 'HorizontalPodAutoscaler'),
   ...kindsOf('batch', 'CronJob', 'Job'),
   ...kindsOf('external-secrets.io', 'ExternalSecret'),
@@ -29,7 +29,7 @@ const byFlavour: Readonly<
   Record<keyof FlavourSettings, { namespaced?: readonly Kind[]; clusterWide?: Kind[] }>
 > = {
   keda: { namespaced: kindsOf('keda.sh', 'ScaledObject') },
-  knative: { namespaced: kindsOf('serving.knative.dev', 'Service') },
+  knative: { namespaced: kindsOf('serving.knative.dev', 'DomainMapping', 'Service') },
   argoRollouts: { namespaced: kindsOf('argoproj.io', 'AnalysisTemplate', 'Rollout') },
   istio: {
     namespaced: kindsOf(

@@ -1,10 +1,11 @@
 -- A release Job waits until its model version is there, its gate holds and its first cohort is active. When it
--- fails, the application is Degraded, and says which model was not taken. Other Jobs: the same, in Kubernetes' words.
+-- fails, the application is Degraded, and says which one was not taken. Other Jobs: the same, in Kubernetes' words.
 local labels = (obj.metadata and obj.metadata.labels) or {}
 local conditions = (obj.status and obj.status.conditions) or {}
-local subject = "The job"
+local name = (obj.metadata and obj.metadata.name) or "?"
+local subject = "Job " .. name
 if labels["app.kubernetes.io/component"] == "release" then
-  subject = "The release of " .. (labels["fededge.dev/model"] or "a model")
+  subject = "Release " .. (labels["fededge.dev/model"] or name)
 end
 
 -- FailureTarget comes before Failed, while the pods of a job that has failed are still ending.

@@ -14,7 +14,10 @@ const yes = (type: string, more = {}): Condition => ({ type, status: 'True', ...
 const no = (type: string, more = {}): Condition => ({ type, status: 'False', ...more });
 const nothingYet: HealthExample = { is: 'new', object: {}, status: 'Progressing' };
 
-const releaseLabels = { 'app.kubernetes.io/component': 'release', 'fededge.dev/model': 'mnist' };
+const releaseJob = {
+  name: 'fededge-release-mnist-0123456789',
+  labels: { 'app.kubernetes.io/component': 'release' },
+};
 const backoff = { reason: 'BackoffLimitExceeded', message: 'Job has reached the specified backoff limit' };
 
 const route = (...conditions: Condition[]) => ({
@@ -54,15 +57,15 @@ export const healthExamples: Record<string, readonly HealthExample[]> = {
     { is: 'failing', object: withConditions(yes('FailureTarget', backoff)), status: 'Degraded' },
     {
       is: 'a release that was not taken',
-      object: { metadata: { labels: releaseLabels }, ...withConditions(yes('Failed', backoff)) },
+      object: { metadata: releaseJob, ...withConditions(yes('Failed', backoff)) },
       status: 'Degraded',
-      says: 'The release of mnist failed: Job has reached',
+      says: 'Release fededge-release-mnist-0123456789 failed: Job has reached',
     },
     {
       is: 'a release under way',
-      object: { metadata: { labels: releaseLabels }, status: { active: 1 } },
+      object: { metadata: releaseJob, status: { active: 1 } },
       status: 'Progressing',
-      says: 'The release of mnist',
+      says: 'Release fededge-release-mnist',
     },
   ],
   'argoproj.io_Application': [
