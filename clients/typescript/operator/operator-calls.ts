@@ -1,6 +1,13 @@
 import type { Client } from '../generated/client/index.ts';
 import * as sdk from '../generated/sdk.gen.ts';
-import type { CreateEnrollmentToken, CreateModel, CreateRun, Round, Run } from '../generated/types.gen.ts';
+import type {
+  CreateEnrollmentToken,
+  CreateModel,
+  CreateRun,
+  Release,
+  Round,
+  Run,
+} from '../generated/types.gen.ts';
 import type { Outcome } from '../http/calls.ts';
 import { digestField, sha256 } from '../http/digests.ts';
 import { decodeWeights, encodeWeights } from '../tensors/weights.ts';
@@ -24,6 +31,9 @@ export function readCalls(client: Client, ask: Ask, list: List) {
   return {
     listDevices: () => list((query, signal) => sdk.listDevices({ client, query, signal })),
     getModel: (model: string) => ask((signal) => sdk.getModel({ client, path: { model }, signal })),
+    listModels: () => list((query, signal) => sdk.listModels({ client, query, signal })),
+    listVersions: (model: string) =>
+      list((query, signal) => sdk.listModelVersions({ client, path: { model }, query, signal })),
     getVersion: (model: string, version: number) =>
       ask((signal) => sdk.getModelVersion({ client, path: { model, version }, signal })),
     getRun: (run: string) => ask((signal) => sdk.getRun({ client, path: { run }, signal })),
@@ -36,6 +46,9 @@ export function readCalls(client: Client, ask: Ask, list: List) {
       }),
     listUpdates: (round: string) =>
       list((query, signal) => sdk.listUpdates({ client, path: { round }, query, signal })),
+    listReleases: (filter: { model?: string } = {}): Promise<Release[]> =>
+      list((query, signal) => sdk.listReleases({ client, query: { ...query, ...filter }, signal })),
+    getCatalog: () => ask((signal) => sdk.getCatalog({ client, signal })),
   };
 }
 

@@ -1,5 +1,6 @@
 import type { Client } from '../generated/client/index.ts';
 import type {
+  Catalog,
   CreatedEnrollmentToken,
   CreateEnrollmentToken,
   CreateModel,
@@ -7,7 +8,9 @@ import type {
   Device,
   EvaluationSet,
   Model,
+  ModelSummary,
   ModelVersion,
+  Release,
   Round,
   Run,
   Update,
@@ -44,8 +47,11 @@ export interface Operator {
   revokeDevice(device: string): Promise<Device>;
   createModel(body: CreateModel): Promise<Model>;
   getModel(model: string): Promise<Model>;
+  listModels(): Promise<ModelSummary[]>;
   /** The tensors of the manifest, in its order. They become the model's head. */
   uploadVersion(model: string, tensors: NamedTensors): Promise<ModelVersion>;
+  /** Oldest first. */
+  listVersions(model: string): Promise<ModelVersion[]>;
   getVersion(model: string, version: number): Promise<ModelVersion>;
   downloadWeights(model: string, version: number): Promise<NamedTensors>;
   /** What every version is scored on from now on. */
@@ -59,6 +65,10 @@ export interface Operator {
   /** Oldest first; train and evaluate rounds unless a kind is given. */
   listRounds(run: string, kind?: Round['kind']): Promise<Round[]>;
   listUpdates(round: string): Promise<Update[]>;
+  /** Every content that a release file ever had, oldest first; at most one of a model is not `superseded`. */
+  listReleases(filter?: { model?: string }): Promise<Release[]>;
+  /** What the server's last look at the catalog of releases and runs found. */
+  getCatalog(): Promise<Catalog>;
   /** Resolves with the train round of this number once it has ended; rejects if the run ends without it. */
   waitForRound(run: string, number: number): Promise<Round>;
   /** Resolves once the run is over. */

@@ -1,0 +1,54 @@
+import { stripVTControlCharacters, styleText } from 'node:util';
+
+type Style = Parameters<typeof styleText>[0];
+
+/** Where a verb speaks. Nothing of it is needed to do the work. */
+export interface Terminal {
+  /** Somebody can answer: both ends are a terminal. */
+  readonly isInteractive: boolean;
+  /** Standard output can be redrawn in place. */
+  readonly canRedraw: boolean;
+  readonly hasColour: boolean;
+  readonly columns: number;
+  /** A line for people. With --json it goes to standard error. */
+  say(line: string): void;
+  /** The one object of --json, as the last line; without --json nothing. */
+  result(value: unknown): void;
+  style(style: Style, text: string): string;
+  /** Draws lines in the place of those that it drew before. */
+  redraw(lines: readonly string[]): void;
+}
+
+export interface TerminalOptions {
+  json: boolean;
+  env: Record<string, string | undefined>;
+}
+
+export function openTerminal({ json, env }: TerminalOptions): Terminal {
+  const isTty = process.stdout.isTTY === true;
+  const hasColour = isTty && !json && !env.NO_COLOR && env.TERM !== 'dumb';
+  const canRedraw = isTty && !json && env.TERM !== 'dumb';
+  let drawn = 0;
+  const say = (line: string) => void (json ? process.stderr : process.stdout).write(`${line}\n`);
+  return {
+    isInteractive: canRedraw && process.stdin.isTTY === true && !env.CI,
+    canRedraw,
+    hasColour,
+    columns: process.stdout.columns ?? 100,
+    say,
+    result(value) {
+      if (json) process.stdout.write(`${JSON.stringify(value)}\n`);
+    },
+    style: (style, text) => (hasColour ? styleText(style, text, { validateStream: false }) : text),
+    redraw(lines) {
+      if (drawn > 0) process.stdout.write(`\u001b[${drawn}A\u001b[J`);
+      for (const line of lines) say(line);
+      drawn = lines.length;
+    },
+  };
+}
+
+/** How many columns a text takes: the styles take none. */
+export function widthOf(text: string): number {
+  return [...stripVTControlCharacters(text)].length;
+}
