@@ -1,9 +1,9 @@
+import type { CompactJWSHeaderParameters, FlattenedJWSInput } from 'jose';
 import type { Logger } from 'pino';
-import type { Config } from './config.ts';
+import type { Config, OidcIssuerConfig } from './config.ts';
 import type { Clock } from './domain/clock.ts';
 import type { Scanner } from './kernels/scanners.ts';
 import type { Metrics } from './metrics/metrics.ts';
-import type { OidcIssuer } from './services/identity/oidc/operator-tokens.ts';
 import type { BlobStore } from './store/blobs/blob-store.ts';
 import type { Database } from './store/database.ts';
 import type { CredentialCache } from './store/identity/credential-cache.ts';
@@ -32,6 +32,15 @@ export interface Deps {
   stopping: AbortSignal;
   /** Named points that fault tests stop the process at. */
   failpoint(name: string): Promise<void>;
+}
+
+/** Finds the key that a token names. Throws `unauthorized` if there is none, `unavailable` if that cannot be known. */
+export type FindKey = (header: CompactJWSHeaderParameters, token: FlattenedJWSInput) => Promise<CryptoKey>;
+
+/** An issuer whose tokens operators may bring, and what finds the key of a token among those that it publishes. */
+export interface OidcIssuer {
+  settings: OidcIssuerConfig;
+  findKey: FindKey;
 }
 
 /** The key that signs access tokens, and all whose signatures are still accepted. */

@@ -1,20 +1,9 @@
 import type { IncomingMessage } from 'node:http';
 import type { Context } from 'hono';
 import { FedEdgeError } from '../../domain/errors.ts';
+import type { DeclaredBody } from '../../domain/update.ts';
 import type { AppEnv } from '../context.ts';
 import { readDigest } from './digests.ts';
-
-/** A raw body that has been announced and not been touched. */
-export interface DeclaredBody {
-  bytes: number;
-  /** SHA-256, hex. */
-  digest: string;
-  /**
-   * Starts reading (answers `Expect: 100-continue`) and yields exactly `bytes` bytes in chunks that the consumer may
-   * keep; what was received before a cut is yielded before `body_incomplete` is thrown. To be called once.
-   */
-  body(): AsyncIterable<Uint8Array>;
-}
 
 /** A body waits in memory up to here while its consumer is busy. */
 const HIGH_WATER_BYTES = 1 << 20;

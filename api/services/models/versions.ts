@@ -4,6 +4,7 @@ import { type Manifest, placeTensors, weightsFault } from '../../domain/manifest
 import type { Page } from '../../domain/page.ts';
 import type { Principal } from '../../domain/role.ts';
 import type { TensorHeader } from '../../domain/tensors.ts';
+import type { DeclaredBody } from '../../domain/update.ts';
 import { maxUpdateBytes } from '../../domain/update.ts';
 import type { Queryable } from '../../store/database.ts';
 import { newId } from '../../store/ids.ts';
@@ -22,7 +23,6 @@ import {
 } from '../../store/models/versions.ts';
 import { actorOf } from '../identity/actors.ts';
 import { decideVersion } from '../releases/decisions.ts';
-import type { DeclaredBody } from '../rounds/updates.ts';
 import { requireModel, requireModelSummary } from './models.ts';
 import { receiveTensors } from './tensor-intake.ts';
 import type { IntakePlan, ValueSegment } from './tensor-stream.ts';

@@ -3,7 +3,7 @@ import { FedEdgeError } from '../../domain/errors.ts';
 import type { Principal } from '../../domain/role.ts';
 import { admit } from '../../domain/round.ts';
 import { findStrategy } from '../../domain/strategies/index.ts';
-import { maxUpdateBytes, planUpdate, type UpdatePlan } from '../../domain/update.ts';
+import { type DeclaredBody, maxUpdateBytes, planUpdate, type UpdatePlan } from '../../domain/update.ts';
 import { newId } from '../../store/ids.ts';
 import { abandonBlob, reserveBlob } from '../../store/models/blob-rows.ts';
 import { type AssignmentRow, findAssignment, findTensors } from '../../store/rounds/assignments.ts';
@@ -14,14 +14,6 @@ import { countAdmission } from './admissions.ts';
 import { requireAccepted, unlessRefused } from './refusals.ts';
 
 type DevicePrincipal = Extract<Principal, { kind: 'device' }>;
-
-/** A body that was declared and not yet read. */
-export interface DeclaredBody {
-  bytes: number;
-  /** SHA-256, hex. */
-  digest: string;
-  body(): AsyncIterable<Uint8Array>;
-}
 
 /** The acknowledgement of an update: it counts. `duplicate`: it had been acknowledged before, with the same receipt. */
 export interface Receipt {

@@ -1,19 +1,9 @@
-import {
-  type CompactJWSHeaderParameters,
-  type CryptoKey,
-  createRemoteJWKSet,
-  customFetch,
-  errors,
-  type FetchImplementation,
-  type FlattenedJWSInput,
-} from 'jose';
+import { createRemoteJWKSet, customFetch, errors, type FetchImplementation } from 'jose';
 import type { Logger } from 'pino';
 import type { OidcIssuerConfig } from '../../../config.ts';
+import type { FindKey } from '../../../deps.ts';
 import { FedEdgeError } from '../../../domain/errors.ts';
 import { discoverKeys, fetchSmall } from './discovery.ts';
-
-/** Finds the key that a token names, among those that its issuer publishes. */
-export type FindKey = (header: CompactJWSHeaderParameters, token: FlattenedJWSInput) => Promise<CryptoKey>;
 
 export interface KeySetTiming {
   /** Milliseconds that only grow. */

@@ -1,15 +1,10 @@
 import { errors, type JWTPayload, jwtVerify } from 'jose';
 import type { Logger } from 'pino';
 import type { OidcIssuerConfig } from '../../../config.ts';
+import type { FindKey, OidcIssuer } from '../../../deps.ts';
 import { FedEdgeError } from '../../../domain/errors.ts';
 import type { Principal, Role } from '../../../domain/role.ts';
-import { createKeySet, type FindKey, type KeySetTiming } from './key-sets.ts';
-
-/** An issuer whose tokens operators may bring, with its keys. */
-export interface OidcIssuer {
-  settings: OidcIssuerConfig;
-  findKey: FindKey;
-}
+import { createKeySet, type KeySetTiming } from './key-sets.ts';
 
 const CLOCK_TOLERANCE_SECONDS = 5;
 /** What ID and access tokens call themselves: not logout tokens, proofs or statements of devices (RFC 8725, 3.11). */
