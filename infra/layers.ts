@@ -2,10 +2,13 @@ import { agents } from './charts/agents.ts';
 import { api } from './charts/api.ts';
 import { backup } from './charts/backup.ts';
 import { catalog } from './charts/catalog.ts';
+import { clients } from './charts/clients.ts';
 import { configuration } from './charts/configuration.ts';
+import { dashboard } from './charts/dashboard.ts';
 import { database } from './charts/database.ts';
 import { exposure } from './charts/exposure.ts';
 import { migration } from './charts/migration.ts';
+import { monitoring } from './charts/monitoring.ts';
 import { namespace } from './charts/namespace.ts';
 import { networkPolicies } from './charts/network-policies.ts';
 import { releases } from './charts/releases.ts';
@@ -46,5 +49,8 @@ export const parts: readonly Part[] = [
   { layer: 'rollout', name: 'catalog', add: catalog },
   { layer: 'rollout', name: 'releases', add: releases },
   { layer: 'agents', name: 'agents', add: agents },
+  { layer: 'agents', name: 'clients', add: clients },
+  { layer: 'observability', name: 'monitoring', add: monitoring },
+  { layer: 'observability', name: 'dashboard', add: dashboard },
   ...flavours,
 ];

@@ -170,7 +170,10 @@ export interface ClientCandidate {
   cpuMillis: number;
   memoryMb: number;
   models: readonly string[];
+  /** The PersistentVolumeClaim with its data. */
   claim: string;
+  /** Key of the Secret `fededge-agents` with its enrolment token. Default: `clients`. */
+  tokenKey?: string;
 }
 
 /** Each is one file in infra/flavours. */

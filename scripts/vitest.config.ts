@@ -6,6 +6,7 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const pure = [
   'test/*.test.ts',
   'test/domain/**/*.test.ts',
+  'test/infra/**/*.test.ts',
   'test/kernels/**/*.test.ts',
   'test/scripts/**/*.test.ts',
 ];
