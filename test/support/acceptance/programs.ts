@@ -10,11 +10,29 @@ const STOP_MS = 15_000;
 /** A program that is still there when this process ends is killed; what ended is forgotten. */
 const running = new Set<ChildProcess>();
 const clusters = new Set<string>();
+/** What the programs of this test have written, for whoever has to find out why it failed. */
+const records: { name: string; written: { stdout: string; stderr: string }; over: () => boolean }[] = [];
+const TAIL = 4_000;
 
 process.once('exit', () => {
   for (const child of running) child.kill('SIGKILL');
   for (const data of clusters) signalPostmaster(data, 'SIGQUIT');
 });
+
+/** The end of what each program has written that ran in this test. */
+export function tellPrograms(): string {
+  return records
+    .map(({ name, written, over }) => {
+      const state = over() ? 'has ended' : 'is running';
+      return `--- ${name} ${state}\n${written.stdout.slice(-TAIL)}${written.stderr.slice(-TAIL)}`;
+    })
+    .join('\n');
+}
+
+/** Forgets the programs that have ended. */
+export function forgetPrograms(): void {
+  records.splice(0, records.length, ...records.filter(({ over }) => !over()));
+}
 
 /** A program of the product, run as its users run it. */
 export interface Program {
@@ -47,6 +65,8 @@ export function startProgram(args: readonly string[], env: Record<string, string
   });
   running.add(child);
   const written = { stdout: '', stderr: '' };
+  const name = `${args.join(' ')} (process ${child.pid})`;
+  records.push({ name, written, over: () => !running.has(child) });
   for (const stream of ['stdout', 'stderr'] as const) {
     child[stream].setEncoding('utf8').on('data', (text: string) => {
       written[stream] += text;
