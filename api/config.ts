@@ -42,6 +42,10 @@ const environment = z.object({
   FEDEDGE_MAX_UPDATE_BYTES: z.coerce.number().int().min(1024).default(2_000_000_000),
   FEDEDGE_TRUSTED_PROXIES: z.coerce.number().int().min(0).max(8).default(0),
   FEDEDGE_CORS_ORIGINS: z.string().max(10_000).optional(),
+  FEDEDGE_CATALOG: z.string().min(1).optional(),
+  FEDEDGE_CATALOG_SECONDS: z.coerce.number().int().min(1).max(3600).default(30),
+  FEDEDGE_REGISTRY_AUTH: z.string().min(1).optional(),
+  FEDEDGE_REGISTRY_PLAIN_HTTP: z.string().max(10_000).optional(),
   FEDEDGE_LIMIT_ADDRESS: quota.default('60000/60'),
   FEDEDGE_LIMIT_TOKENS: quota.default('1200/60'),
   FEDEDGE_LIMIT_DEVICE: quota.default('6000/60'),
@@ -80,6 +84,12 @@ export interface Config {
   oidcIssuers: readonly OidcIssuerConfig[];
   maxUpdateBytes: number;
   limits: LimitsConfig;
+  /** The folder with the files of releases and runs. Unset: this server reads none. */
+  catalog: string | undefined;
+  /** How often it is looked at. */
+  catalogMs: number;
+  /** OCI registries that versions are imported from: a file with credentials, and hosts that speak plain HTTP. */
+  registries: { authFile: string | undefined; plainHttp: readonly string[] };
   /** Files of folded updates that a federation may keep; the oldest go first. */
   retainedUpdateBytes: number;
   /** Events are kept for so long. */
@@ -169,6 +179,12 @@ function toConfig(env: z.infer<typeof environment>): Omit<Config, 'oidcIssuers' 
     tokenKeysFile: env.FEDEDGE_TOKEN_KEYS,
     operatorKey: env.FEDEDGE_OPERATOR_KEY,
     maxUpdateBytes: env.FEDEDGE_MAX_UPDATE_BYTES,
+    catalog: env.FEDEDGE_CATALOG,
+    catalogMs: env.FEDEDGE_CATALOG_SECONDS * 1000,
+    registries: {
+      authFile: env.FEDEDGE_REGISTRY_AUTH,
+      plainHttp: env.FEDEDGE_REGISTRY_PLAIN_HTTP?.split(',').map((host) => host.trim()) ?? [],
+    },
     retainedUpdateBytes: env.FEDEDGE_RETAINED_UPDATE_BYTES,
     eventDays: env.FEDEDGE_EVENT_DAYS,
     metricsPort: env.FEDEDGE_METRICS_PORT,

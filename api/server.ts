@@ -8,6 +8,7 @@ import { join, resolve } from 'node:path';
 import type { Logger } from 'pino';
 import { readCommandLine } from './command-line.ts';
 import { type Config, loadConfig } from './config.ts';
+import type { Deps } from './deps.ts';
 import { createLog } from './logging.ts';
 import { createMetrics } from './metrics/metrics.ts';
 import { runProcess, StartError, untilAborted } from './process.ts';
@@ -67,13 +68,24 @@ async function serve(config: Config, asJson: boolean, stopping: AbortSignal): Pr
   entrance.open(createApp(opened.deps));
   const stopped = untilAborted(stopping);
   const working = config.worker === 'embedded' ? runWorker(opened.deps, { signal: stopping }) : stopped;
+  const watching = watchCatalogOf(config, opened.deps);
   for (const warning of warningsOf(config)) log.warn(warning);
   await announce(opened.deps, { url, logFile, asJson });
   // It blocks for as long as it takes to write: not before the first requests.
   setTimeout(flushCompileCache, COMPILE_CACHE_MS).unref();
   await Promise.race([stopped, working]);
   log.info('stopping');
-  await Promise.all([close(DRAIN_MS), working]);
+  await Promise.all([close(DRAIN_MS), working, watching]);
+}
+
+/** Releases and runs that lie in git: a run file is what POST /v1/runs takes. */
+async function watchCatalogOf({ catalog }: Config, deps: Deps): Promise<void> {
+  if (catalog === undefined) return;
+  const [{ watchCatalog }, { readRun }] = await Promise.all([
+    import('./services/releases/catalog-watch.ts'),
+    import('./http/schemas/runs.ts'),
+  ]);
+  await watchCatalog(deps, { folder: resolve(catalog), readRun });
 }
 
 async function startDatabase(

@@ -98,6 +98,11 @@ export function isReached({ percent }: CohortRule, step: number, bucket: number)
   return bucket < Math.round((share * BUCKETS) / 100);
 }
 
+/** True if every head is a release that is complete at once: nothing is lost by not waiting for the reconcile. */
+export function followsHeadAtOnce({ channel, cohorts, gate, bakeSeconds }: ReleaseDocument): boolean {
+  return channel === 'head' && gate === undefined && bakeSeconds === 0 && stepsOf(cohorts) === 1;
+}
+
 /** What decides what a device gets. */
 export interface ReleaseStand {
   state: ReleaseState;

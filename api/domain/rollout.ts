@@ -32,13 +32,7 @@ export type Target =
   | { found: true; version: number; digest: string }
   | { found: false; reason: WaitReason; detail?: string | undefined };
 
-export type WaitReason =
-  | 'no_model'
-  | 'no_version'
-  | 'digest_differs'
-  | 'no_previous'
-  | 'importing'
-  | 'import_failed';
+export type WaitReason = 'no_model' | 'no_version' | 'digest_differs' | 'no_previous' | 'importing';
 
 /** What happens next to a release that is active. */
 export type Move =
@@ -75,7 +69,9 @@ export function nextMove(release: Progress, { target, gate, now }: Facts): Move 
 function leaveWaiting({ reason }: Progress, target: Target): Move | undefined {
   if (target.found) return { kind: 'roll', version: target.version, digest: target.digest };
   const why = target.detail === undefined ? target.reason : `${target.reason}: ${target.detail}`;
-  return why === reason ? undefined : { kind: 'wait', reason: why };
+  // An import that failed is tried again without a word.
+  const isKnown = why === reason || (why === 'importing' && reason?.startsWith('import_failed'));
+  return isKnown ? undefined : { kind: 'wait', reason: why };
 }
 
 /** A channel takes the newest head when the version before is through; those between are left out. */

@@ -57,6 +57,8 @@ export function createMetrics(build: { version: string; role: 'server' | 'worker
         'outcome',
       ]),
       devices: gauge('devices', 'Devices by state.', ['state']),
+      releases: gauge('releases', 'Releases by state.', ['state']),
+      catalogFaults: gauge('catalog_faults', 'Files of the catalog that do not hold.'),
       openAssignments: gauge('open_assignments', 'Assignments that are open.', ['kind']),
       leaseAge: gauge('lease_age_seconds', 'Since the lease that was renewed longest ago was renewed.'),
       eventLag: gauge('event_lag_seconds', 'Age of the oldest event that has no number yet.'),

@@ -4,6 +4,7 @@ import {
   countConnections,
   countDevices,
   countOpenAssignments,
+  countReleases,
   countRounds,
   findBacklog,
 } from '../store/measurements.ts';
@@ -43,9 +44,10 @@ async function measureState(deps: MeasuredDeps): Promise<void> {
 
 async function readState({ db, clock, config, metrics: { state } }: MeasuredDeps): Promise<void> {
   const { pool, applicationName } = db;
-  const [rounds, devices, assignments, connections, backlog] = await Promise.all([
+  const [rounds, devices, releases, assignments, connections, backlog] = await Promise.all([
     countRounds(pool),
     countDevices(pool),
+    countReleases(pool),
     countOpenAssignments(pool),
     countConnections(pool, applicationName),
     findBacklog(pool),
@@ -58,6 +60,7 @@ async function readState({ db, clock, config, metrics: { state } }: MeasuredDeps
     );
   }
   for (const row of devices) state.devices.set({ state: row.state }, row.devices);
+  for (const row of releases) state.releases.set({ state: row.state }, row.releases);
   for (const kind of ['train', 'evaluate']) state.openAssignments.set({ kind }, 0);
   for (const row of assignments) state.openAssignments.set({ kind: row.kind }, row.assignments);
   for (const row of connections) state.connections.set({ state: row.state }, row.connections);
@@ -68,6 +71,7 @@ async function readState({ db, clock, config, metrics: { state } }: MeasuredDeps
   state.eventLag.set(ageSeconds(backlog.event));
   state.auditLag.set(ageSeconds(backlog.audit));
   state.deadBlobs.set(backlog.deadBlobs);
+  state.catalogFaults.set(backlog.catalogFaults);
   const renewedAt = backlog.lease === null ? now : Date.parse(backlog.lease) - config.leaseMs;
   state.leaseAge.set(Math.max(0, now - renewedAt) / 1000);
 }

@@ -1,6 +1,16 @@
 import { count, eq, sql } from 'drizzle-orm';
 import type { Queryable } from './database.ts';
-import { assignments, auditEntries, blobs, devices, events, leases, rounds } from './schema.ts';
+import {
+  assignments,
+  auditEntries,
+  blobs,
+  catalogs,
+  devices,
+  events,
+  leases,
+  releases,
+  rounds,
+} from './schema.ts';
 
 /** Rounds by kind, state and reason. */
 export function countRounds(q: Queryable) {
@@ -12,6 +22,10 @@ export function countRounds(q: Queryable) {
 
 export function countDevices(q: Queryable) {
   return q.select({ state: devices.state, devices: count() }).from(devices).groupBy(devices.state);
+}
+
+export function countReleases(q: Queryable) {
+  return q.select({ state: releases.state, releases: count() }).from(releases).groupBy(releases.state);
 }
 
 export function countOpenAssignments(q: Queryable) {
@@ -37,10 +51,12 @@ export async function findBacklog(q: Queryable) {
     audit: string | null;
     lease: string | null;
     deadBlobs: number;
+    catalogFaults: number;
   }>(sql`
     select (select min(${events.createdAt}) from ${events} where ${events.position} is null) as event,
       (select min(${auditEntries.createdAt}) from ${auditEntries} where ${auditEntries.position} is null) as audit,
       (select min(${leases.expiresAt}) from ${leases}) as lease,
-      (select count(*)::int from ${blobs} where ${blobs.state} = 'dead') as "deadBlobs"`);
+      (select count(*)::int from ${blobs} where ${blobs.state} = 'dead') as "deadBlobs",
+      (select coalesce(sum(jsonb_array_length(${catalogs.faults})), 0)::int from ${catalogs}) as "catalogFaults"`);
   return row!;
 }

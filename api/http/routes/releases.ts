@@ -1,6 +1,6 @@
 import { z } from '@hono/zod-openapi';
 import type { Deps } from '../../deps.ts';
-import { describeCatalog } from '../../services/releases/catalogs.ts';
+import { describeCatalog } from '../../services/releases/catalog/catalogs.ts';
 import { haltRelease, listReleases, requireRelease } from '../../services/releases/releases.ts';
 import { reportVersion } from '../../services/releases/reports.ts';
 import { createRouter, defineOperation, json, jsonBody } from '../contract/operation.ts';

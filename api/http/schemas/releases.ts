@@ -42,12 +42,10 @@ const ReleaseGate = z
       .number()
       .nullable()
       .openapi({ description: 'The mean of their reports, weighted by examples.', example: 0.94 }),
-    holds: z
-      .boolean()
-      .openapi({
-        description: 'Enough devices have reported, and the mean is within the bounds.',
-        example: true,
-      }),
+    holds: z.boolean().openapi({
+      description: 'Enough devices have reported, and the mean is within the bounds.',
+      example: true,
+    }),
   })
   .openapi('ReleaseGate', { description: 'What the devices say of the version.' });
 

@@ -182,6 +182,14 @@ export function toRunRequest(body: z.infer<typeof CreateRun>): RunRequest {
   };
 }
 
+/** A run that comes from elsewhere than a request, held against the same schema; the faults in one line. */
+export function readRun(body: unknown): { ok: true; value: RunRequest } | { ok: false; message: string } {
+  const { success, data, error } = CreateRun.safeParse(body);
+  if (success) return { ok: true, value: toRunRequest(data) };
+  const faults = error.issues.slice(0, 10).map(({ path, message }) => [...path, message].join(': '));
+  return { ok: false, message: faults.join('; ') };
+}
+
 export function toRun(run: RunView): z.infer<typeof Run> {
   const { id, model, name, state, reason, completedRounds, failedInARow, lastRound } = run;
   return {

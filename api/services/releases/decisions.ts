@@ -1,6 +1,13 @@
 import { createHash } from 'node:crypto';
 import type { Deps } from '../../deps.ts';
-import { bucketOf, saltOf, settledVersion, versionFor } from '../../domain/release.ts';
+import {
+  bucketOf,
+  followsHeadAtOnce,
+  type ReleaseStand,
+  saltOf,
+  settledVersion,
+  versionFor,
+} from '../../domain/release.ts';
 import type { Principal } from '../../domain/role.ts';
 import { findDevice } from '../../store/identity/devices.ts';
 import type { ModelSummaryRow } from '../../store/models/models.ts';
@@ -22,10 +29,12 @@ export async function decideVersion(
 ): Promise<Decision> {
   const release = await findActiveRelease(db.pool, model.federationId, model.name);
   if (!release) return { version: model.head, release };
-  if (principal.kind === 'operator') return { version: settledVersion(release), release };
+  const isHead = release.state === 'complete' && followsHeadAtOnce(release.document);
+  const stand: ReleaseStand = isHead ? { ...release, version: model.head } : release;
+  if (principal.kind === 'operator') return { version: settledVersion(stand), release };
   const device = await findDevice(db.pool, principal.federationId, principal.id);
   const bucket = deviceBucket(saltOf(release.document, release.digest), principal.id);
-  return { version: versionFor(release, { labels: device?.labels ?? {}, bucket }), release };
+  return { version: versionFor(stand, { labels: device?.labels ?? {}, bucket }), release };
 }
 
 /** Where among 10,000 a device stands under a salt: the same always, unrelated between salts. */

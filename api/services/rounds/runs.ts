@@ -28,11 +28,15 @@ export interface RunRequest {
 
 const MAX_SEED = 2 ** 31 - 1;
 
-/** Begins to train a model. Throws `invalid_run` with the reason, `not_found`, `no_version`, `model_busy`. */
+/**
+ * Begins to train a model; `also` is committed with the run. Throws `invalid_run` with the reason, `not_found`,
+ * `no_version`, `model_busy`.
+ */
 export async function createRun(
   { db, clock }: RunDeps,
   operator: Principal,
   request: RunRequest,
+  also: (tx: Queryable, run: RunView) => Promise<void> = async () => {},
 ): Promise<RunView> {
   const createdAt = clock.now();
   const settings = completeSettings(request, createdAt);
@@ -56,6 +60,7 @@ export async function createRun(
     if (await hasOpenTrainRound(tx, model.id)) throw new FedEdgeError('model_busy');
     const created = (await store.findRun(tx, federationId, run.id))!;
     await announce(tx, operator, created, { action: 'create', type: 'run.created', now: createdAt });
+    await also(tx, created);
     await notify(tx, channels.work);
     return created;
   });

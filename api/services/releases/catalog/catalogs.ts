@@ -1,6 +1,6 @@
-import type { Deps } from '../../deps.ts';
-import type { Principal } from '../../domain/role.ts';
-import { findCatalog } from '../../store/releases/catalogs.ts';
+import type { Deps } from '../../../deps.ts';
+import type { Principal } from '../../../domain/role.ts';
+import { findCatalog } from '../../../store/releases/catalogs.ts';
 
 /** A file of the catalog that does not hold; what it would change stays as it is until it is mended. */
 export interface CatalogFault {
