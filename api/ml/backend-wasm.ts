@@ -7,7 +7,7 @@ import * as tf from '@tensorflow/tfjs-core';
  * the machine has it, one thread: the package uses no threads under Node).
  */
 export async function loadWasm(): Promise<void> {
-  const { setWasmPaths } = await import('@tensorflow/tfjs-backend-wasm');
+  const { setWasmPaths } = await import('./wasm-package.ts');
   const { registerWasmKernels } = await import('./kernels/register.ts');
   const main = createRequire(import.meta.url).resolve('@tensorflow/tfjs-backend-wasm');
   setWasmPaths(dirname(main) + sep);
