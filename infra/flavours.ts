@@ -6,6 +6,7 @@ import { keda } from './flavours/keda.ts';
 import { knative } from './flavours/knative.ts';
 import { kserve } from './flavours/kserve.ts';
 import { kubeedge } from './flavours/kubeedge.ts';
+import { kubeflow } from './flavours/kubeflow.ts';
 import { seldon } from './flavours/seldon.ts';
 import type { Part } from './layers.ts';
 
@@ -20,4 +21,5 @@ export const flavours: readonly Part[] = [
   { layer: 'rollout', name: 'seldon', add: seldon },
   { layer: 'rollout', name: 'kserve', add: kserve },
   { layer: 'agents', name: 'kubeedge', add: kubeedge },
+  { layer: 'agents', name: 'kubeflow', add: kubeflow },
 ];

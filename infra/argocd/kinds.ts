@@ -47,7 +47,7 @@ const byFlavour: Readonly<
   k3s: {},
   seldon: { namespaced: kindsOf('mlops.seldon.io', 'Experiment', 'Model') },
   kserve: { namespaced: kindsOf('serving.kserve.io', 'InferenceService') },
-  kubeflow: { namespaced: kindsOf('trainer.kubeflow.org', 'TrainJob') },
+  kubeflow: { namespaced: kindsOf('trainer.kubeflow.org', 'TrainJob', 'TrainingRuntime') },
 };
 
 /** What an environment with these flavours may bring: every kind by name, none by a wildcard. */
