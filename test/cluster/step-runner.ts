@@ -3,6 +3,8 @@ export interface Step<Scene> {
   name: string;
   /** Nothing after it can be tried when it fails. */
   essential?: true;
+  /** It can be tried whatever became of the others, once there is a cluster. */
+  independent?: true;
   run(scene: Scene): Promise<string>;
 }
 
@@ -30,7 +32,7 @@ export async function runSteps<Scene>(options: StepsOptions<Scene>): Promise<Ste
   for (const step of steps) {
     const result = signal.aborted
       ? notRun(step.name, 'stopped')
-      : blockedBy
+      : blockedBy && !step.independent
         ? notRun(step.name, `needs: ${blockedBy}`)
         : await take(step, scene);
     results.push(result);

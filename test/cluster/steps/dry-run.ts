@@ -7,10 +7,12 @@ import { type Kubectl, type KubeObject, NAMESPACE } from '../kubectl.ts';
 import { crds, root } from '../places.ts';
 import type { Scene } from '../scene.ts';
 import type { Step } from '../step-runner.ts';
+import { waitFor } from '../waiting.ts';
 
 /** The API server itself says whether an object is valid: schema, defaults, admission and all. */
 export const serverSideDryRun: Step<Scene> = {
   name: 'every manifest of every environment passes the dry run of the API server',
+  independent: true,
   async run({ cluster: { kubectl }, repository, signal, say }) {
     await fetchCrds(signal, say);
     await applyCrds(kubectl);
@@ -44,7 +46,10 @@ async function applyCrds(kubectl: Kubectl): Promise<void> {
   for (const one of definitions) if (one.spec) delete one.spec.conversion;
   for (const batch of batches(definitions, 10)) await kubectl.apply(batch);
   if (definitions.length > 0) {
-    await kubectl(['wait', '--for=condition=Established', '--all', 'crd', '--timeout=60s']);
+    // One that was only just made has no conditions at all, which is an error to kubectl.
+    const established = () =>
+      kubectl(['wait', '--for=condition=Established', '--all', 'crd', '--timeout=5s']);
+    await waitFor('the CRDs are established', established, { seconds: 60 });
   }
 }
 

@@ -14,7 +14,7 @@ refuse_taken 127.0.0.1:12418 127.0.0.1:12399 127.0.0.1:12481 127.0.0.1:12482 127
 
 kubectl create namespace argocd --dry-run=client -o yaml | kubectl apply -f - >/dev/null
 kubectl apply --server-side --force-conflicts -f "$bin/application-crd.yaml" -f "$bin/appproject-crd.yaml" -f "$bin/applicationset-crd.yaml" >/dev/null
-kubectl wait --for=condition=Established --timeout=30s crd/applications.argoproj.io crd/appprojects.argoproj.io crd/applicationsets.argoproj.io >/dev/null
+wait_for "Argo CD's kinds" kubectl wait --for=condition=Established --timeout=5s crd/applications.argoproj.io crd/appprojects.argoproj.io crd/applicationsets.argoproj.io
 labels='labels: {app.kubernetes.io/part-of: argocd}'
 {
   for name in rbac-cm cmd-params-cm ssh-known-hosts-cm tls-certs-cm gpg-keys-cm; do
