@@ -15,13 +15,6 @@ export function destinationsOf({ name, settings }: Environment, gitOps: GitOps):
   return [cluster === undefined ? { server: HERE, namespace } : { name: cluster, namespace }];
 }
 
-/** On K3s its ingress controller's settings too, which K3s reads in its own namespace. */
-function allDestinationsOf(environment: Environment, gitOps: GitOps): IApplicationDestination[] {
-  const own = destinationsOf(environment, gitOps);
-  if (!environment.settings.flavours.k3s) return own;
-  return [...own, ...own.map((destination) => ({ ...destination, namespace: 'kube-system' }))];
-}
-
 /** The project of the parents: Applications, beside Argo CD, and nothing else. */
 export function parentProject(gitOps: GitOps): IAppProject {
   return project(gitOps, 'fededge', {
@@ -38,7 +31,7 @@ export function environmentProject(environment: Environment, gitOps: GitOps): IA
   const closed = gitOps.closedHours[environment.name] ?? [];
   return project(gitOps, `fededge-${environment.name}`, {
     description: `The environment ${environment.name}.`,
-    destinations: allDestinationsOf(environment, gitOps),
+    destinations: destinationsOf(environment, gitOps),
     namespaceResourceWhitelist: namespaced,
     clusterResourceWhitelist: clusterWide,
     orphanedResources: { warn: true },

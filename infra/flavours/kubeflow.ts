@@ -12,8 +12,9 @@ import { objectName } from './served-releases.ts';
 import { addObject } from './typed-object.ts';
 
 const script = readFileSync(join(import.meta.dirname, '../kubeflow/run-federation.mjs'), 'utf8');
-/** With an operator's key that may start runs (`operator-key`). */
+/** With an operator's key that may start runs (`operator-key`), and an enrolment token (`enrollment-token`). */
 const secret = { name: 'fededge-pipelines', folder: '/etc/fededge/operator', key: 'operator-key' };
+const OPERATOR_KEY = { key: secret.key, path: secret.key };
 const RUNTIME = 'fededge-agents';
 /** With <model>.safetensors; each node takes its part of the examples. */
 const DATA_CLAIM = 'fededge-warm-start';
@@ -74,7 +75,7 @@ function runtime(environment: Environment) {
     agentPod(environment, {
       resources: { cpu: '1', memory: '2Gi' },
       models,
-      tokenKey: 'warm-start',
+      tokenKey: 'enrollment-token',
       dataClaim: DATA_CLAIM,
       labels: { 'fededge.dev/device-class': 'warm-start' },
     }),
@@ -101,7 +102,12 @@ function runtime(environment: Environment) {
     restartPolicy: 'OnFailure',
     initContainers: [{ ...agent, restartPolicy: 'Always', env: [...agent.env, index, shard] }],
     containers: [node],
-    volumes: [...spec.volumes, { name: 'operator', secret: { secretName: secret.name, defaultMode: 0o440 } }],
+    volumes: [
+      ...spec.volumes.map((volume: { name: string; secret?: object }) =>
+        volume.secret ? { ...volume, secret: { ...volume.secret, secretName: secret.name } } : volume,
+      ),
+      { name: 'operator', secret: { secretName: secret.name, defaultMode: 0o440, items: [OPERATOR_KEY] } },
+    ],
   };
   return {
     apiVersion: 'trainer.kubeflow.org/v1alpha1',
