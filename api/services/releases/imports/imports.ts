@@ -56,7 +56,11 @@ async function noteFailure({ db, clock }: Deps, release: ReleaseRow, reason: str
 }
 
 function describe(error: unknown): string {
-  if (!(error instanceof FedEdgeError)) return (error as Error).message;
+  if (!(error instanceof FedEdgeError)) {
+    const { message, cause } = error as Error;
+    // What fetch says itself is that it failed.
+    return message === 'fetch failed' && cause instanceof Error ? `${message}: ${cause.message}` : message;
+  }
   const { reason } = error.details;
   return typeof reason === 'string' ? `${error.code} (${reason})` : error.code;
 }
