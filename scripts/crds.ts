@@ -1,11 +1,9 @@
 /**
  * The schemas that manifests are held against: those of the kinds' own projects, from their Go modules, as strict JSON
- * schemas for kubeconform. They go to ~/.cache/fededge/crds, once.
+ * schemas for kubeconform (~/.cache/fededge/kind-schemas), made once. Beside them it leaves the CustomResourceDefinitions
+ * themselves (~/.cache/fededge/crds), for a cluster that should know the kinds.
  *
  *   node scripts/crds.ts
- *
- * Beside `schemas` it leaves the CustomResourceDefinitions themselves in `definitions`, for clusters that should know the
- * kinds: kubectl apply --server-side -f.
  */
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
@@ -16,47 +14,45 @@ import { readModuleFiles } from './crds/download.ts';
 import { pathTemplate, readDefinitions, readKubernetes } from './crds/schema-files.ts';
 import { customResources, kubernetes } from './crds/sources.ts';
 
-const cache = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'fededge', 'crds');
+const cache = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'fededge');
 
-/** What `prepareSchemas` leaves behind. */
-export interface KindSchemas {
-  /** For `kubeconform -schema-location`. */
-  location: string;
-  /** One JSON file for each CustomResourceDefinition. */
-  definitions: string;
-}
-
-/** Makes the folder of these sources, unless it is there. Rejects where Go, or a module, is not to be had. */
-export async function prepareSchemas(): Promise<KindSchemas> {
-  const folder = join(cache, contentName());
+/**
+ * Makes the schemas of these sources, unless they are there. Resolves to what `kubeconform -schema-location` takes; rejects
+ * where Go, or a module, is not to be had.
+ */
+export async function prepareSchemas(): Promise<string> {
+  const folder = join(cache, 'kind-schemas', contentName());
   if (!existsSync(folder)) await fill(folder);
-  return { location: join(folder, 'schemas', pathTemplate), definitions: join(folder, 'definitions') };
+  return join(folder, pathTemplate);
 }
 
 /** Other sources, or another way to read them, are another folder. */
 function contentName(): string {
-  const form = 3;
+  const form = 4;
   return createHash('sha256')
     .update(JSON.stringify([form, kubernetes, customResources]))
     .digest('hex')
     .slice(0, 12);
 }
 
-/** Appears whole or not at all. */
+/** The schemas come last, and appear whole. */
 async function fill(folder: string): Promise<void> {
-  await mkdir(cache, { recursive: true });
-  const draft = await mkdtemp(join(cache, 'draft-'));
+  await mkdir(dirname(folder), { recursive: true });
+  const draft = await mkdtemp(join(cache, 'kinds-'));
+  const parts = { schemas: join(draft, 'schemas'), definitions: join(draft, 'definitions') };
   try {
     const [openApi] = await readModuleFiles(kubernetes.module, kubernetes.version, kubernetes.path);
-    await save(join(draft, 'schemas'), readKubernetes(openApi!));
+    await save(parts.schemas, readKubernetes(openApi!));
     for (const { module, version, path } of customResources) {
       for (const text of await readModuleFiles(module, version, path)) {
         const { schemas, definitions } = readDefinitions(text);
-        await save(join(draft, 'schemas'), schemas);
-        await save(join(draft, 'definitions'), definitions);
+        await save(parts.schemas, schemas);
+        await save(parts.definitions, definitions);
       }
     }
-    await rename(draft, folder).catch((error) => {
+    await rm(join(cache, 'crds'), { recursive: true, force: true });
+    await rename(parts.definitions, join(cache, 'crds'));
+    await rename(parts.schemas, folder).catch((error) => {
       if (!existsSync(folder)) throw error;
     });
   } finally {
@@ -71,4 +67,4 @@ async function save(folder: string, files: ReadonlyMap<string, object>): Promise
   }
 }
 
-if (import.meta.main) console.log((await prepareSchemas()).location);
+if (import.meta.main) console.log(await prepareSchemas());

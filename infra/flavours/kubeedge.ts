@@ -3,7 +3,7 @@ import { type Chart, k8s } from '../kubernetes.ts';
 import { labelsOf, names, selectorOf } from '../names.ts';
 import type { AgentClass } from '../settings.ts';
 import { agentPod } from '../workloads/agent-pod.ts';
-import { addClusterObject, addObject } from './typed-object.ts';
+import { addObject } from './typed-object.ts';
 
 type PodJson = NonNullable<ReturnType<typeof k8s.toJson_PodTemplateSpec>>;
 type Variable = { name: string; value?: string };
@@ -20,7 +20,7 @@ export function kubeedge(chart: Chart, environment: Environment): void {
   for (const each of agents) {
     if (!each.nodeSelector)
       throw new Error(`flavours.kubeedge: agents ${each.name}: which nodes (nodeSelector)?`);
-    addClusterObject(chart, nodeGroup(environment, each, each.nodeSelector));
+    addObject(chart, nodeGroup(environment, each, each.nodeSelector));
     addObject(chart, edgeApplication(environment, each));
   }
 }

@@ -12,8 +12,3 @@ export function addObject<T extends Typed>(chart: Chart, object: T): void {
   const { apiVersion, kind, metadata, ...rest } = object;
   new ApiObject(chart, `${kind}-${metadata?.name}`, { apiVersion, kind, metadata: { ...metadata }, ...rest });
 }
-
-/** Adds an object of a kind that belongs to no namespace, where the chart would give it its own. */
-export function addClusterObject<T extends Typed>(chart: Chart, object: T): void {
-  addObject(chart, { ...object, metadata: { ...object.metadata, namespace: undefined } } as Typed);
-}
