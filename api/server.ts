@@ -3,28 +3,19 @@
  * DATABASE_URL any number of them may serve one federation.
  */
 import './heap.ts';
-import { enableCompileCache, flushCompileCache } from 'node:module';
 import { join, resolve } from 'node:path';
 import type { Logger } from 'pino';
-import { readCommandLine } from './command-line.ts';
-import { type Config, loadConfig } from './config.ts';
+import type { Config } from './config.ts';
 import type { Deps } from './deps.ts';
-import { createLog } from './logging.ts';
-import { createMetrics } from './metrics/metrics.ts';
-import { runProcess, StartError, untilAborted } from './process.ts';
-import {
-  acquireOwnership,
-  type LocalConnection,
-  type Ownership,
-  startLocalDatabase,
-} from './store/local/local-database.ts';
-import { startTracing } from './tracing/exporter.ts';
-import { version } from './version.ts';
-import { warningsOf } from './warnings.ts';
+import type { LocalConnection, Ownership } from './store/local/local-database.ts';
+
+const { runProcess, StartError, untilAborted } = await import('./process.ts');
+const { readCommandLine } = await import('./command-line.ts');
+const { loadConfig } = await import('./config.ts');
+const { keepCompiled } = await import('./compile-cache.ts');
 
 /** Requests that are under way at a shutdown have so long to end. */
 const DRAIN_MS = 10_000;
-const COMPILE_CACHE_MS = 20_000;
 
 await runProcess(async (stopping) => {
   const line = readCommandLine(process.argv.slice(2), process.env);
@@ -36,14 +27,18 @@ await runProcess(async (stopping) => {
 /** Serves until `stopping` aborts; then polls and the worker end, requests are drained and the database is stopped. */
 async function serve(config: Config, asJson: boolean, stopping: AbortSignal): Promise<void> {
   await using resources = new AsyncDisposableStack();
-  const ownership = config.databaseUrl === undefined ? await acquireOwnership(config.dataDir) : undefined;
+  const ownership = config.databaseUrl === undefined ? await acquire(config.dataDir) : undefined;
   resources.defer(() => ownership?.release());
+  keepCompiled(config.dataDir);
+  const [{ createLog }, { startTracing }, { version }] = await Promise.all([
+    import('./logging.ts'),
+    import('./tracing/exporter.ts'),
+    import('./version.ts'),
+  ]);
   const logFile = process.stdout.isTTY && !asJson ? join(config.dataDir, 'server.log') : undefined;
   const { log, flush } = createLog(config, logFile);
   resources.defer(flush);
   resources.defer(await startTracing(process.env, { name: 'fededge-server', version }));
-  // Halves the time that a later start needs for its modules, which load while the database starts.
-  enableCompileCache(join(config.dataDir, 'compile-cache'));
   const [target, { openDeps }, { createApp }, { createEntrance }, { listen }, { runWorker }, { announce }] =
     await Promise.all([
       ownership ? startDatabase(ownership, log, resources) : config.databaseUrl!,
@@ -54,6 +49,8 @@ async function serve(config: Config, asJson: boolean, stopping: AbortSignal): Pr
       import('./services/worker.ts'),
       import('./announcement.ts'),
     ]);
+  const { createMetrics } = await import('./metrics/metrics.ts');
+  const { warningsOf } = await import('./warnings.ts');
   const entrance = createEntrance();
   const { url, close } = await listen(entrance, config, connectionLimits(config)).catch((error) =>
     explainListen(error, config),
@@ -71,8 +68,6 @@ async function serve(config: Config, asJson: boolean, stopping: AbortSignal): Pr
   const watching = watchCatalogOf(config, opened.deps);
   for (const warning of warningsOf(config)) log.warn(warning);
   await announce(opened.deps, { url, logFile, asJson });
-  // It blocks for as long as it takes to write: not before the first requests.
-  setTimeout(flushCompileCache, COMPILE_CACHE_MS).unref();
   await Promise.race([stopped, working]);
   log.info('stopping');
   await Promise.all([close(DRAIN_MS), working, watching]);
@@ -88,12 +83,17 @@ async function watchCatalogOf({ catalog }: Config, deps: Deps): Promise<void> {
   await watchCatalog(deps, { folder: resolve(catalog), readRun });
 }
 
+async function acquire(dataDir: string): Promise<Ownership> {
+  return (await import('./store/local/local-database.ts')).acquireOwnership(dataDir);
+}
+
 async function startDatabase(
   ownership: Ownership,
   log: Logger,
   resources: AsyncDisposableStack,
 ): Promise<LocalConnection> {
   const { dataDir } = ownership;
+  const { startLocalDatabase } = await import('./store/local/local-database.ts');
   const database = await startLocalDatabase({ dataDir, ownership, log: (message) => log.info(message) });
   resources.defer(() => database.stop());
   return database.connection;

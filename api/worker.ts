@@ -1,11 +1,10 @@
 /** Root: the round clock, the aggregation, the scoring and the sweeper, without HTTP. Any number may run. */
 import './heap.ts';
-import { enableCompileCache, flushCompileCache } from 'node:module';
-import { join, resolve } from 'node:path';
-import { ConfigError, loadConfig } from './config.ts';
-import { runProcess } from './process.ts';
+import { resolve } from 'node:path';
 
-const COMPILE_CACHE_MS = 20_000;
+const { runProcess } = await import('./process.ts');
+const { ConfigError, loadConfig } = await import('./config.ts');
+const { keepCompiled } = await import('./compile-cache.ts');
 
 await runProcess(async (stopping) => {
   const config = loadConfig(process.env);
@@ -15,7 +14,7 @@ await runProcess(async (stopping) => {
       'DATABASE_URL: a worker of its own needs it (a server on its own database runs the worker itself)',
     ]);
   }
-  enableCompileCache(join(config.dataDir, 'compile-cache'));
+  keepCompiled(resolve(config.dataDir));
   const [
     { openDeps },
     { createLog },
@@ -62,6 +61,5 @@ await runProcess(async (stopping) => {
   resources.defer(close);
   measure = createMeasurements(deps);
   log.info('working');
-  setTimeout(flushCompileCache, COMPILE_CACHE_MS).unref();
   await runWorker(deps, { signal: stopping });
 });

@@ -122,8 +122,9 @@ export interface DeclaredBody {
   /** SHA-256, hex. */
   digest: string;
   /**
-   * Starts reading (answers `Expect: 100-continue`) and yields exactly `bytes` bytes in chunks that the consumer may
-   * keep; what was received before a cut is yielded before `body_incomplete` is thrown. To be called once.
+   * Starts reading (answers `Expect: 100-continue`) and yields exactly `bytes` bytes in chunks, each valid until the
+   * next one is asked for; what was received before a cut is yielded before `body_incomplete` is thrown. To be called
+   * once.
    */
   body(): AsyncIterable<Uint8Array>;
 }

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { Worker } from 'node:worker_threads';
 import { afterEach, describe, expect, test } from 'vitest';
 import type { EncodedValues } from '../../api/domain/strategies/vector.ts';
+import { FOLD_THREAD } from '../../api/kernels/folds/fold-thread.ts';
 import { createFoldThread, type FoldThread, type Segment } from '../../api/kernels/folds/folds.ts';
 import { cutAtRandom, makeValues } from './arbitraries.ts';
 import { addPlain, applyPlain, f32Bytes, misaligned } from './plain.ts';
@@ -14,7 +15,9 @@ let workers: Worker[] = [];
 let thread = createFoldThread(startWorker);
 
 function startWorker(): Worker {
-  const worker = new Worker(new URL('../../api/kernels/folds/fold-thread.ts', import.meta.url));
+  const worker = new Worker(new URL('../../api/kernels/folds/fold-thread.ts', import.meta.url), {
+    workerData: FOLD_THREAD,
+  });
   workers.push(worker);
   return worker;
 }
@@ -75,7 +78,7 @@ async function* stream(pieces: Iterable<Uint8Array>): AsyncGenerator<Uint8Array>
 
 async function collect(chunks: AsyncIterable<Uint8Array>): Promise<Buffer> {
   const parts: Uint8Array[] = [];
-  for await (const chunk of chunks) parts.push(chunk);
+  for await (const chunk of chunks) parts.push(chunk.slice());
   return Buffer.concat(parts);
 }
 

@@ -1,13 +1,15 @@
+import { flushCompileCache } from 'node:module';
 import { Worker } from 'node:worker_threads';
 import type { Range } from '../../domain/strategies/strategy.ts';
 import { type Call, createFoldChannel } from './fold-channel.ts';
 import { type BufferPool, createBufferPool, gatherChunks } from './fold-chunks.ts';
-import type { FilledBuffer, FoldCommand } from './fold-messages.ts';
+import type { FilledBuffer, FoldCommand, Stepped } from './fold-messages.ts';
+import { FOLD_THREAD } from './fold-thread.ts';
 import type { Segment } from './segments.ts';
 
 export type { Segment };
 
-/** Inputs of a call that the thread has not answered yet: 4 MiB, and for finish() as much of outputs. */
+/** Inputs of a call that the thread has not answered yet: 2 MiB, and for finish() as much of outputs. */
 const MAX_IN_FLIGHT = 4;
 
 /**
@@ -41,12 +43,16 @@ export interface FoldThread {
    * `bad_segments` or `bad_weight` before anything is folded. If `chunks` throws, the fold is lost.
    */
   add(fold: string, update: FoldUpdate): Promise<{ sha256: string; bytes: number }>;
-  /** The accumulator as one self-describing blob (a tensor file: scalars + f64 vectors) for a checkpoint. */
+  /**
+   * The accumulator as one self-describing blob (a tensor file: scalars + f64 vectors) for a checkpoint. A chunk is
+   * valid until the next one is asked for.
+   */
   save(fold: string): AsyncIterable<Uint8Array>;
   /**
    * The next model's data (F32, flattened order), chunk by chunk from the base model's data over the fold's
-   * range. Throws NonFiniteError, or FoldRequestError `bad_base`, possibly after some chunks: they count only
-   * once the iteration has ended. The fold is unchanged and may be finished again.
+   * range; each is valid until the next one is asked for. Throws NonFiniteError, or FoldRequestError `bad_base`,
+   * possibly after some chunks: they count only once the iteration has ended. The fold is unchanged and may be
+   * finished again.
    */
   finish(fold: string, base: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array>;
   /** Gives a fold's memory to the next one. A call that is under way on it fails; an unknown fold is fine. */
@@ -108,7 +114,12 @@ export function createFoldThread(startWorker: () => Worker = startFoldWorker): F
 }
 
 function startFoldWorker(): Worker {
-  return new Worker(new URL('./fold-thread.ts', import.meta.url), { name: 'fededge-fold' });
+  // What this process has compiled, the thread then finds on the disk: without, it would need 30 MB to do it again.
+  flushCompileCache();
+  return new Worker(new URL('./fold-thread.ts', import.meta.url), {
+    name: FOLD_THREAD,
+    workerData: FOLD_THREAD,
+  });
 }
 
 /**
@@ -125,8 +136,7 @@ async function* exchange(
       if (inFlight === MAX_IN_FLIGHT) {
         const reply = await call.reply();
         inFlight -= 1;
-        if (reply.type === 'stepped' && reply.buffer) pool.give(reply.buffer);
-        if (reply.type === 'stepped' && reply.output) yield reply.output;
+        if (reply.type === 'stepped') yield* takeOutput(reply, pool);
       }
       call.step(input);
       inFlight += 1;
@@ -135,12 +145,22 @@ async function* exchange(
     for (;;) {
       const reply = await call.reply();
       if (reply.type === 'done') return reply.value;
-      if (reply.buffer) pool.give(reply.buffer);
-      if (reply.output) yield reply.output;
+      yield* takeOutput(reply, pool);
     }
   } finally {
     call.abort();
   }
+}
+
+function* takeOutput({ buffer, output }: Stepped, pool: BufferPool): Generator<Uint8Array> {
+  if (buffer) pool.give(buffer);
+  if (output) yield* lend(output);
+}
+
+/** Gives a chunk whose memory is freed when the next one is asked for, and not left to the garbage collector. */
+function* lend(output: Uint8Array): Generator<Uint8Array> {
+  yield output;
+  (output.buffer as ArrayBuffer).transfer(0);
 }
 
 /** Asks for outputs until there are no more. */
@@ -150,7 +170,7 @@ async function* outputsOf(call: Call): AsyncGenerator<Uint8Array, void> {
       call.step();
       const reply = await call.reply();
       if (reply.type === 'done' || !reply.output) break;
-      yield reply.output;
+      yield* lend(reply.output);
     }
     call.end();
     await call.reply();

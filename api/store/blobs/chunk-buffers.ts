@@ -1,6 +1,6 @@
 import { maxChunkBytes } from './blob-store.ts';
 
-const maxIdle = 16;
+const maxIdle = 8;
 const idle: Uint8Array<ArrayBuffer>[] = [];
 
 /** A buffer of `maxChunkBytes` with any content; give it back with `returnBuffer`. */

@@ -58,6 +58,10 @@ async function findPeaks({ folder }: Context, parameters: number, updates: numbe
   await using stack = new AsyncDisposableStack();
   const deployment = await startSeparate({ folder });
   stack.defer(() => deployment.stop());
+  // The first start of an installation compiles, which is not the memory of rounds.
+  await deployment.restartServer();
+  await deployment.stopWorker();
+  await deployment.startWorker();
   const fleet = startFleet({ folder });
   stack.defer(() => fleet.stop());
   const { operator } = deployment;

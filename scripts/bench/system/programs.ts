@@ -7,6 +7,8 @@ import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 const PATIENCE_MS = 20_000;
+/** As `npm start` has it. */
+const NODE_COMPILE_CACHE = 'node_modules/.cache/fededge';
 
 /** A process of the benchmark. It ends with us: the channel that we hold to it closes. */
 export interface Program {
@@ -36,7 +38,9 @@ export function startNode(args: readonly string[], options: ProgramOptions): Pro
 
 export function startProgram([command, ...args]: readonly string[], options: ProgramOptions): Program {
   const { PATH, HOME, TMPDIR } = process.env;
-  const inherited = Object.entries({ PATH, HOME, TMPDIR }).filter(([, value]) => value !== undefined);
+  const inherited = Object.entries({ PATH, HOME, TMPDIR, NODE_COMPILE_CACHE }).filter(
+    ([, value]) => value !== undefined,
+  );
   const log = openSync(options.logFile, 'a');
   const child = spawn(command!, args, {
     cwd: root,

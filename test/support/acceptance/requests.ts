@@ -47,13 +47,20 @@ export async function sendUntilAnswered(
     try {
       const { url, request } = await prepare();
       const answer = await send(url, request);
-      if (answer.status !== 503) return answer;
+      if (answer.status < 500) return answer;
+      assertOutage(answer);
       if (Date.now() > deadline) throw new Error(`still unavailable: ${answer.bytes}`);
     } catch (error) {
       if (signal?.aborted || Date.now() > deadline || !(error instanceof TypeError)) throw error;
     }
     await sleep(30);
   }
+}
+
+/** Whatever fails behind the server: clients are told to come back, and when. */
+export function assertOutage({ status, headers, bytes }: Answer): void {
+  if (status === 503 && /^[1-9]\d*$/.test(headers.get('retry-after') ?? '')) return;
+  throw new Error(`neither an answer nor an outage: ${status} ${bytes}`);
 }
 
 /** The answer's JSON, if it has one of these statuses. Rejects with what came instead. */

@@ -60,14 +60,14 @@ async function withServer(service: Service): Promise<Service & { server: Member 
   return { ...service, server: server! };
 }
 
-/** API replicas and workers on one PostgreSQL, with one folder of blobs. */
+/** API replicas and workers on one PostgreSQL, with one folder of blobs. A fresh one unless `env` names one. */
 export async function startReplicas(
   counts: { api: number; workers: number },
   env: Environment = {},
 ): Promise<Service & { replicas: Member[]; workers: Member[] }> {
   const roles = [...Array(counts.api).fill('api'), ...Array(counts.workers).fill('worker')];
-  const database = await createDatabase();
-  const service = await createService(roles, { ...env, ...database.env }, database.drop);
+  const database = env.DATABASE_URL === undefined ? await createDatabase() : undefined;
+  const service = await createService(roles, { ...env, ...database?.env }, database?.drop);
   await startAll(service);
   const [replicas, workers] = (['api', 'worker'] as const).map((role) =>
     service.members.filter((member) => member.role === role),

@@ -1,0 +1,118 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createFederation, type Federation } from '../support/acceptance/federations.ts';
+import { checkInvariants } from '../support/acceptance/invariants.ts';
+import {
+  listBackends,
+  type OwnDatabase,
+  startOwnDatabase,
+  takeAllConnections,
+} from '../support/acceptance/own-databases.ts';
+import { postmasterPid } from '../support/acceptance/programs.ts';
+import { assertOutage, send } from '../support/acceptance/requests.ts';
+import { runOverFault } from '../support/acceptance/rounds-over-faults.ts';
+import { type Service, startReplicas, startServer } from '../support/acceptance/services.ts';
+import { waitFor, waitUntil } from '../support/acceptance/waiting.ts';
+import { startWire, type Wire } from '../support/acceptance/wires.ts';
+
+const SILENCE_MS = 3000;
+
+/** The server says that it cannot, and when to ask again. */
+async function expectOutage({ service, devices }: Federation): Promise<void> {
+  const headers = { authorization: `Bearer ${await devices[0]!.token()}` };
+  for (const path of ['/readyz', '/v1/assignment?wait=0', '/v1/devices/me']) {
+    const answer = await waitFor(`${path} is unavailable`, async () => {
+      const found = await send(service.url(), { method: 'GET', path, headers });
+      return found.status === 200 || found.status === 204 ? undefined : found;
+    });
+    assertOutage(answer);
+    expect(answer.json()).toMatchObject({ code: 'unavailable' });
+  }
+}
+
+describe('an API and a worker whose PostgreSQL', { timeout: 120_000 }, () => {
+  let database: OwnDatabase;
+  let wire: Wire;
+  let service: Service;
+  let federation: Federation;
+  beforeAll(async () => {
+    database = await startOwnDatabase({ max_connections: '24' });
+    wire = await startWire(database.socket);
+    service = await startReplicas(
+      { api: 1, workers: 1 },
+      {
+        DATABASE_URL: `postgres://${database.user}@127.0.0.1:${wire.port}/${database.name}`,
+        FEDEDGE_DATABASE_CONNECTIONS: '5',
+      },
+    );
+    federation = await createFederation(service, 4);
+  });
+  afterAll(async () => {
+    await service?.close();
+    await wire?.close();
+    await database?.close();
+  });
+
+  const administer = async (statement: (sql: ReturnType<OwnDatabase['session']>) => Promise<unknown>) => {
+    const sql = database.session();
+    await statement(sql).finally(() => sql.end({ timeout: 1 }));
+  };
+
+  const faults: Record<string, () => Promise<void>> = {
+    'is restarted': () => database.restart(),
+    'is killed': () => database.kill9(),
+    'loses a backend, and with it all': () =>
+      administer(async (sql) => process.kill((await listBackends(sql))[0]!, 'SIGKILL')),
+    'ends all sessions': () =>
+      administer(
+        async (sql) =>
+          sql`select pg_terminate_backend(pid) from unnest(${await listBackends(sql)}::int[]) as pid`,
+      ),
+    'has no connection left': async () => {
+      const others = await takeAllConnections(database);
+      await expectOutage(federation).finally(others.release);
+    },
+    'is slow': async () => {
+      wire.delay(15);
+    },
+    'says nothing for a while': async () => {
+      wire.hold();
+      await sleep(SILENCE_MS);
+      wire.resume();
+    },
+  };
+
+  it.each(Object.keys(faults))('%s in the middle of a round, goes on by itself', async (name) => {
+    await runOverFault(federation, name, faults[name]!);
+    wire.delay(0);
+  });
+
+  it('did all that lost nothing', async () => {
+    await federation.settle();
+    await checkInvariants(federation);
+  });
+});
+
+describe('a server whose own PostgreSQL', { timeout: 120_000 }, () => {
+  let service: Service;
+  let federation: Federation;
+  beforeAll(async () => {
+    service = await startServer();
+    federation = await createFederation(service, 4);
+  });
+  afterAll(async () => {
+    await service?.close();
+  });
+
+  it.each(['SIGINT', 'SIGKILL'] as const)(
+    'gets %s in the middle of a round, goes on by itself',
+    async (signal) => {
+      await runOverFault(federation, `own ${signal}`, async () => {
+        const pid = await postmasterPid(service.dataDir);
+        process.kill(pid, signal);
+        await waitUntil('there is another', async () => (await postmasterPid(service.dataDir)) !== pid);
+      });
+      await checkInvariants(federation);
+    },
+  );
+});

@@ -1,0 +1,71 @@
+import { expect } from 'vitest';
+import type { Assignment, Device } from './devices.ts';
+import type { Federation } from './federations.ts';
+import type { Round, Update } from './operators.ts';
+import type { Member } from './services.ts';
+
+/** Longer than any fault, so that no round fails for want of time. */
+const patient = { deadlineMs: 120_000, pendingMs: 120_000, presenceMs: 600_000 };
+
+/**
+ * Two rounds of all devices. In the first, a fault comes when half of the updates are in, and the others are sent into
+ * it; in the second, it comes as soon as the last update is acknowledged. Devices see nothing but answers and outages,
+ * every update that was acknowledged is folded, and no process has died.
+ */
+export async function runOverFault(
+  federation: Federation,
+  name: string,
+  fault: () => Promise<void>,
+): Promise<void> {
+  const { devices, service } = federation;
+  const model = name.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-');
+  const count = devices.length;
+  await federation.createModel(model);
+  const run = await federation.startRun(model, { ...patient, rounds: 2, quorum: count, capacity: count });
+  const first = await federation.invitedTo(run.id, count);
+  await contributeAll(federation, first.slice(0, count / 2));
+  await Promise.all([fault(), contributeAll(federation, first.slice(count / 2))]);
+  const second = await invitedToNext(federation, first[0]!.assignment);
+  await contributeAll(federation, second);
+  await fault();
+  expect(await federation.finish(run.id)).toMatchObject({ state: 'completed', completedRounds: 2 });
+  await expectAllFolded(federation, await federation.rounds(run.id));
+  await expectAlive(service.members);
+}
+
+async function contributeAll(
+  federation: Federation,
+  invited: readonly { device: Device; assignment: Assignment }[],
+): Promise<void> {
+  const receipts = await Promise.all(
+    invited.map(({ device, assignment }) => federation.contribute(device, assignment)),
+  );
+  expect(receipts).not.toContain(undefined);
+}
+
+/** Who waits is woken, or looks again, until the round after that of `before` has come. */
+async function invitedToNext({ devices }: Federation, before: Assignment) {
+  return Promise.all(
+    devices.map(async (device) => {
+      for (;;) {
+        const assignment = await device.poll(20);
+        if (assignment?.run === before.run && assignment.round !== before.round)
+          return { device, assignment };
+      }
+    }),
+  );
+}
+
+async function expectAllFolded({ operator, devices }: Federation, rounds: readonly Round[]): Promise<void> {
+  for (const { id } of rounds) {
+    const updates = await operator.list<Update>(`/v1/rounds/${id}/updates`);
+    expect(updates.map(({ state }) => state)).toEqual(devices.map(() => 'folded'));
+  }
+}
+
+export async function expectAlive(members: readonly Member[]): Promise<void> {
+  for (const member of members) {
+    const end = await Promise.race([member.ended(), Promise.resolve('it runs')]);
+    expect(end, member.role).toBe('it runs');
+  }
+}
