@@ -49,7 +49,7 @@ export function renderEnvironment(
     .filter(({ objects }) => objects.length > 0);
 }
 
-const clusterScoped = new Set(['Namespace', 'PersistentVolume', 'ClusterRole', 'ClusterRoleBinding']);
+const clusterScoped = new Set(['Namespace', 'PersistentVolume', 'NodeGroup']);
 
 /** A chart gives its namespace to all of its objects, those that have none included. */
 function scope(object: KubernetesObject): KubernetesObject {

@@ -11,6 +11,8 @@ const CLASS = 'fededge.dev/device-class';
 export function agents(chart: Chart, environment: Environment): void {
   for (const each of environment.settings.agents ?? []) {
     if (each.data.volume) claim(chart, environment, each.data.claim, each.data.volume);
+    // KubeEdge brings them to its nodes itself.
+    if (environment.settings.flavours.kubeedge) continue;
     if (each.replicas === undefined) addDaemonSet(chart, environment, each);
     else addStatefulSet(chart, environment, each, each.replicas);
   }

@@ -1,15 +1,16 @@
 import type { Environment } from '../environment.ts';
 import { ApiObject, type Chart } from '../kubernetes.ts';
 import { labelsOf, names } from '../names.ts';
+import { hasAgents } from '../workloads/agent-pod.ts';
 
 /** Secrets come from a store outside, by External Secrets, or they exist already; git holds none. */
 export function secrets(chart: Chart, environment: Environment): void {
-  const { secret, agents, clients } = environment.settings;
+  const { secret } = environment.settings;
   if (secret.kind === 'existing') return;
   const wanted = [
     names.secret,
     ...(environment.models.length > 0 ? [names.releaseSecret] : []),
-    ...(agents || clients ? [names.agentSecret] : []),
+    ...(hasAgents(environment) ? [names.agentSecret] : []),
   ];
   for (const name of wanted) {
     new ApiObject(chart, name, {

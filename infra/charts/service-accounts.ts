@@ -1,6 +1,7 @@
 import type { Environment } from '../environment.ts';
 import { type Chart, k8s } from '../kubernetes.ts';
 import { type Component, components, labelsOf, names } from '../names.ts';
+import { hasAgents } from '../workloads/agent-pod.ts';
 
 /** An account for each component, so that a mesh can tell them apart. None can ask the Kubernetes API anything. */
 export function serviceAccounts(chart: Chart, environment: Environment): void {
@@ -12,14 +13,15 @@ export function serviceAccounts(chart: Chart, environment: Environment): void {
   }
 }
 
-function isThere(component: Component, { settings, models }: Environment): boolean {
+function isThere(component: Component, environment: Environment): boolean {
+  const { settings, models } = environment;
   const isEmbedded = settings.database.kind === 'embedded';
   switch (component) {
     case 'worker':
     case 'migrate':
       return !isEmbedded;
     case 'agent':
-      return settings.agents !== undefined || settings.clients !== undefined;
+      return hasAgents(environment);
     case 'backup':
       return settings.backup !== undefined;
     case 'release':

@@ -20,6 +20,11 @@ export interface AgentWork {
   pod?: Pick<k8s.PodSpec, 'nodeSelector' | 'affinity'>;
 }
 
+/** Whether the cluster runs devices at all. */
+export function hasAgents({ settings }: Environment): boolean {
+  return settings.agents !== undefined || settings.clients !== undefined || settings.flavours.kubeflow;
+}
+
 /** A device in the cluster: it trains on the data that its volume holds, and sees the API alone. */
 export function agentPod(environment: Environment, agent: AgentWork): k8s.PodTemplateSpec {
   const template = podOf(environment, {

@@ -1,4 +1,4 @@
-import { componentOf, isServing } from '../support/pods.ts';
+import { componentOf, containersOf, isServing } from '../support/pods.ts';
 import { containerPolicy, type Policy, podPolicy } from '../support/policy.ts';
 
 const writable = ['/data', '/tmp', '/backup'];
@@ -44,12 +44,12 @@ export const containers: readonly Policy[] = [
   ),
   podPolicy(
     'mounts and volumes are of each other',
-    ({ spec }) => {
-      const mounted = new Set(
-        spec.containers.flatMap(({ volumeMounts = [] }) => volumeMounts.map(({ name }) => name)),
+    (pod) => {
+      const mounted = containersOf(pod).flatMap(({ volumeMounts = [] }) =>
+        volumeMounts.map(({ name }) => name),
       );
-      const there = new Set(spec.volumes?.map(({ name }) => name));
-      return [...mounted.symmetricDifference(there)].join();
+      const there = (pod.spec.volumes ?? []).map(({ name }) => name);
+      return [...mounted, ...there].filter((name) => !mounted.includes(name) || !there.includes(name)).join();
     },
     (spec) => spec.volumes!.push({ name: 'unused', emptyDir: { sizeLimit: '1Mi' } }),
   ),

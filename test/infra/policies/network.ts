@@ -109,9 +109,9 @@ export const network: readonly Policy[] = [
           (policy) => at(policy, 'spec.egress') ?? [],
         );
         const ports = [...JSON.stringify(rules).matchAll(/"port":(\d+)/g)].map(([, port]) => Number(port));
-        const more = world.environment.settings.flavours.kubeedge && component === 'agent' ? [443] : [];
-        const isRight = ports.includes(8080) || more.length > 0;
-        return isRight && ports.every((port) => [53, 8080, ...more].includes(port)) ? [] : [component];
+        const mesh = world.environment.settings.flavours.istio ? [15_012] : [];
+        const isRight = ports.includes(8080) && ports.every((port) => [53, 8080, ...mesh].includes(port));
+        return isRight ? [] : [component];
       }),
     breakIt: (world) => {
       pick(world, 'NetworkPolicy', 'agent-to-api').spec = {

@@ -40,6 +40,8 @@ export const objects: readonly Policy[] = [
     name: 'everything is in the environment’s namespace, or in none where its kind has none',
     violations: ({ environment, objects }) =>
       objects
+        // K3s reads this kind in its own namespace alone.
+        .filter(({ kind }) => kind !== 'HelmChartConfig')
         .filter(({ kind, metadata }) =>
           clusterWide.includes(kind)
             ? metadata.namespace !== undefined

@@ -9,17 +9,19 @@ const has = ({ objects }: World, kind: string, name: unknown): boolean =>
 
 /** Secrets that there are: by hand where the settings say so, by External Secrets, by CloudNativePG. */
 function hasSecret(world: World, name: string): boolean {
-  const isByHand =
-    world.environment.settings.secret.kind === 'existing' && /^fededge(-release|-agents)?$/.test(name);
+  const { secret, flavours } = world.environment.settings;
+  if (flavours.kubeflow && name === 'fededge-pipelines') return true;
+  const isByHand = secret.kind === 'existing' && /^fededge(-release|-agents)?$/.test(name);
   return isByHand || has(world, 'ExternalSecret', name) || has(world, 'Cluster', name.replace(/-app$/, ''));
 }
 
 /** Claims that there are: ours, and those that settings name as existing. */
 function hasClaim(world: World, name: string): boolean {
-  const { agents = [], clients } = world.environment.settings;
+  const { agents = [], clients, flavours } = world.environment.settings;
   const existing = [
     ...agents.filter(({ data }) => !data.volume).map(({ data }) => data.claim),
     ...(clients?.candidates.map(({ claim }) => claim) ?? []),
+    ...(flavours.kubeflow ? ['fededge-warm-start'] : []),
   ];
   return has(world, 'PersistentVolumeClaim', name) || existing.includes(name);
 }
@@ -179,8 +181,7 @@ export const references: readonly Policy[] = [
       ofKind(world, 'Deployment')
         .filter((object) => JSON.stringify(object).includes('configMapRef'))
         .filter(
-          (object) =>
-            !at(object, 'spec.template.metadata.annotations')?.hasOwnProperty('fededge.dev/configuration'),
+          (object) => !labelsAt(object, 'spec.template.metadata.annotations')['fededge.dev/configuration'],
         )
         .map(nameOf),
     breakIt: changing('Deployment', 'fededge-worker', 'spec.template.metadata.annotations', {}),

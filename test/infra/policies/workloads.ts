@@ -1,4 +1,4 @@
-import { at, drop, ofKind, pick, put } from '../support/objects.ts';
+import { at, drop, ofKind, pick } from '../support/objects.ts';
 import { nameOf } from '../support/pods.ts';
 import { changing, type Policy } from '../support/policy.ts';
 import type { World } from '../support/worlds.ts';
@@ -115,7 +115,6 @@ export const workloads: readonly Policy[] = [
       const [job] = ofKind(world, 'Job').filter(({ metadata }) =>
         metadata.name.startsWith('fededge-release-'),
       );
-      put(job, 'metadata.labels.fededge~1content', undefined);
       job!.metadata.labels!['fededge.dev/content'] = '0000000000';
     },
   },

@@ -54,6 +54,7 @@ function flavoured(flavour: keyof FlavourSettings): World {
   const bases: Partial<Record<keyof FlavourSettings, string>> = { k3s: 'edge-k3s', kubeedge: 'edge-k3s' };
   const more: Partial<Record<keyof FlavourSettings, Partial<Settings>>> = {
     knative: { exposure: { kind: 'service' } },
+    harbor: { image: { pullPolicy: 'IfNotPresent', pullSecret: 'fededge-harbor' } },
   };
   const flavours = { ...noFlavours, [flavour]: true };
   return variant(`with ${flavour}`, bases[flavour] ?? 'production', { ...more[flavour], flavours });
