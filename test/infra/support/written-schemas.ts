@@ -8,7 +8,7 @@ const list = (items: Schema): Schema => ({ type: 'array', items });
 const object = (properties: Record<string, Schema>, ...required: string[]): Schema => ({
   type: 'object',
   properties,
-  required,
+  ...(required.length > 0 && { required }),
 });
 const anything: Schema = { type: 'object', 'x-kubernetes-preserve-unknown-fields': true };
 
