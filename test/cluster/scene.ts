@@ -30,12 +30,7 @@ interface Built {
   firstCommit: string;
   service: ApiService;
   operator: Operator;
-  goodRelease: {
-    version: number;
-    previous: number;
-    salt: string;
-    probes: { inside: Device; outside: Device };
-  };
+  goodRelease: { version: number; salt: string; file: string; probes: { inside: Device; outside: Device } };
   badCommit: string;
   longRun: LongRun;
 }

@@ -14,11 +14,12 @@ export const serverSideDryRun: Step<Scene> = {
   name: 'every manifest of every environment passes the dry run of the API server',
   independent: true,
   async run({ cluster: { kubectl }, repository, signal, say }) {
-    await fetchCrds(signal, say);
-    await applyCrds(kubectl);
-    const known = await knownKinds(kubectl);
     const manifests = join(repository.folder, 'infra', 'manifests');
     const objects = (await readObjects(manifests)).filter(({ kind }) => kind !== 'Kustomization');
+    await fetchCrds(signal, say);
+    const before = await knownKinds(kubectl);
+    await applyCrds(kubectl, new Set(objects.map(kindOf).filter((kind) => !before.has(kind))));
+    const known = await knownKinds(kubectl);
     const asked = objects.filter((one) => known.has(kindOf(one)));
     await createNamespaces(kubectl, asked);
     const faults: string[] = [];
@@ -39,18 +40,27 @@ async function fetchCrds(signal: AbortSignal, say: (line: string) => void): Prom
   );
 }
 
-async function applyCrds(kubectl: Kubectl): Promise<void> {
-  const all = await readObjects(crds);
-  const definitions = all.filter(({ kind }) => kind === 'CustomResourceDefinition');
+/** Those that are wanted and no more: every one costs the API server a while. */
+async function applyCrds(kubectl: Kubectl, wanted: ReadonlySet<string>): Promise<void> {
+  const all = (await readObjects(crds)).filter(({ kind }) => kind === 'CustomResourceDefinition');
+  const definitions = all.filter((one) => definedKinds(one).some((kind) => wanted.has(kind)));
+  if (definitions.length === 0) return;
   // A webhook that converts between versions is not here; the versions that are served have to do.
-  for (const one of definitions) if (one.spec) delete one.spec.conversion;
-  for (const batch of batches(definitions, 10)) await kubectl.apply(batch);
-  if (definitions.length > 0) {
-    // One that was only just made has no conditions at all, which is an error to kubectl.
-    const established = () =>
-      kubectl(['wait', '--for=condition=Established', '--all', 'crd', '--timeout=5s']);
-    await waitFor('the CRDs are established', established, { seconds: 60 });
-  }
+  for (const one of definitions) delete one.spec!.conversion;
+  for (const batch of batches(definitions, 5)) await kubectl.apply(batch);
+  const names = definitions.map(({ metadata }) => `crd/${metadata.name}`);
+  // One that was only just made has no conditions at all, which is an error to kubectl.
+  const established = () => kubectl(['wait', '--for=condition=Established', ...names, '--timeout=10s']);
+  await waitFor('the CRDs are established', established, { seconds: 120 });
+}
+
+function definedKinds({ spec }: KubeObject): string[] {
+  const { group, names, versions } = spec as {
+    group: string;
+    names: { kind: string };
+    versions: { name: string }[];
+  };
+  return versions.map(({ name }) => `${group}/${name}/${names.kind}`);
 }
 
 async function knownKinds(kubectl: Kubectl): Promise<Set<string>> {
