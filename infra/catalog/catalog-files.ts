@@ -21,13 +21,21 @@ export async function readCatalogFolder(folder: string, kind: keyof typeof schem
 
 async function readDocument(path: string, kind: keyof typeof schemas): Promise<Named> {
   const name = basename(path, '.yaml');
-  const document = parse(await readFile(path, 'utf8')) as Record<string, unknown>;
+  const document = parseDocument(path, await readFile(path, 'utf8'));
   const { error } = schemas[kind].safeParse(document);
   if (error) throw new Error(`${path}: ${error.issues.map(describe).join('; ')}`);
   if (kind === 'release' && document.model !== name) {
     throw new Error(`${path}: model: the file of ${document.model} is ${document.model}.yaml`);
   }
   return { name, document };
+}
+
+function parseDocument(path: string, text: string): Record<string, unknown> {
+  try {
+    return parse(text) as Record<string, unknown>;
+  } catch (error) {
+    throw new Error(`${path}: ${(error as Error).message}`, { cause: error });
+  }
 }
 
 function describe({ path, message }: z.core.$ZodIssue): string {

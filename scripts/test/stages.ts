@@ -36,6 +36,7 @@ export function planStages(vitestArgs: readonly string[]): Stage[][] {
       { name: 'openapi', command: check('openapi') },
       { name: 'clients', command: check('clients') },
       { name: 'migrations', command: check('migrations') },
+      { name: 'manifests', command: ['node', 'infra/main.ts', '--check'] },
       { name: 'contract', command: ['redocly', 'lint', ...contract, '--config', 'openapi/redocly.yaml'] },
     ],
     [
