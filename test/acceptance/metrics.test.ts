@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { type CatalogFolder, createCatalogFolder } from '../support/acceptance/catalog-folders.ts';
 import { createFederation, type Federation } from '../support/acceptance/federations.ts';
 import { scrape, watchMetrics } from '../support/acceptance/metrics.ts';
 import { expectStatus, rawHeaders } from '../support/acceptance/requests.ts';
@@ -17,13 +18,18 @@ const constant = [
 /** Node's own, which may rest for as long as a test runs. */
 const restful = /^(nodejs|process)_/;
 
+let catalog: CatalogFolder;
 let service: Service;
 let federation: Federation;
 beforeAll(async () => {
-  service = await startServer();
+  catalog = await createCatalogFolder();
+  service = await startServer(catalog.env);
   federation = await createFederation(service, 4);
 });
-afterAll(() => service?.close());
+afterAll(async () => {
+  await service?.close();
+  await catalog?.close();
+});
 
 /** The layout of the federation's models is a layer of 32 inputs and 8 classes. */
 async function createScoredModel(name: string): Promise<void> {
@@ -67,7 +73,11 @@ async function createScoredModel(name: string): Promise<void> {
 it('moves every metric that it has', async () => {
   const url = `${service.url()}/metrics`;
   const watch = watchMetrics();
-  const look = async () => watch.add(await scrape(url));
+  const look = async () => {
+    const samples = await scrape(url);
+    watch.add(samples);
+    return samples;
+  };
   await look();
   await federation.createModel('measured');
   await createScoredModel('scored');
@@ -84,10 +94,18 @@ it('moves every metric that it has', async () => {
   });
   await waitUntil('it has one', async () => (await holder!.poll(1))?.run === held.id);
   const resting = () => watch.unmoved().filter((name) => !constant.includes(name) && !restful.test(name));
+  let files = 0;
   await waitFor('all have moved', async () => {
     // An event that wakes no worker, so that it has an age.
     await federation.operator.post('/v1/enrollment-tokens', { name: 'more', maxUses: 1 });
-    await look();
+    const samples = await look();
+    // A release more whenever all are told.
+    const told = samples.get('fededge_releases')?.get('fededge_releases{state="waiting"}') ?? 0;
+    if (told === files) {
+      files += 1;
+      await catalog.write(`models/model-${files}.yaml`, { model: `model-${files}`, channel: 'head' });
+      await catalog.write('models/faulty.yaml', {});
+    }
     if (resting().length > 0) throw new Error(`these rest: ${resting()}`);
     return true;
   });
