@@ -1,6 +1,6 @@
 import { access, mkdir, readFile, statfs } from 'node:fs/promises';
 import { createServer } from 'node:net';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import type { Config } from '../config.ts';
 import type { BlobStore } from '../store/blobs/blob-store.ts';
 import { locatePackage } from '../store/local/binaries.ts';
@@ -8,6 +8,7 @@ import { examineTarget } from '../store/requirements.ts';
 import { operatorKeyFile } from './identity/federation.ts';
 import { operatorKeyPattern } from './identity/secrets.ts';
 import { loadTokenKeys, tokenKeysFile } from './identity/token-keys.ts';
+import { createCatalogReader } from './releases/catalog/catalog-folder.ts';
 
 export interface Finding {
   check: string;
@@ -36,6 +37,7 @@ const checks: Record<string, Check> = {
   'token keys': checkTokenKeys,
   'operator key': checkOperatorKey,
   'public URL': checkPublicUrl,
+  catalog: checkCatalog,
   port: checkPort,
 };
 
@@ -128,6 +130,17 @@ async function checkPublicUrl({ config: { publicUrl, host } }: Subject) {
   const { protocol, hostname } = new URL(publicUrl);
   if (protocol === 'http:' && !isLocal(hostname)) return warning(`${publicUrl} is not encrypted`);
   return ok(publicUrl);
+}
+
+/** A server starts without it: what is active goes on. */
+async function checkCatalog({ config: { catalog } }: Subject) {
+  if (catalog === undefined) return ok('none: releases and runs are not read from files');
+  try {
+    const texts = await createCatalogReader(resolve(catalog))();
+    return ok(`${texts.length} ${texts.length === 1 ? 'file' : 'files'} in ${catalog}`);
+  } catch (error) {
+    return warning(`FEDEDGE_CATALOG: ${catalog}: ${messageOf(error as Error)}`);
+  }
 }
 
 async function checkPort({ config: { host, port } }: Subject) {

@@ -47,6 +47,15 @@ it('looks at an external database', async () => {
   expect([code, output]).toEqual([0, expect.stringMatching(/ok\s+database: PostgreSQL \d+/)]);
 });
 
+it('looks at the catalog, without which a server starts all the same', async () => {
+  const env = { FEDEDGE_PORT: '0', FEDEDGE_CATALOG: join(folder, 'catalog') };
+  const missing = await run('api/doctor.ts', env);
+  expect([missing.code, missing.output]).toEqual([0, expect.stringMatching(/warning\s+catalog: .*ENOENT/)]);
+  await mkdir(join(folder, 'catalog/models'), { recursive: true });
+  await writeFile(join(folder, 'catalog/models/mnist.yaml'), 'model: mnist\nchannel: head\n');
+  expect((await run('api/doctor.ts', env)).output).toMatch(/ok\s+catalog: 1 file in/);
+});
+
 it('names every fault at once', async () => {
   const taken = createServer((_request, answer) => answer.end('something else'));
   await new Promise<void>((resolve) => void taken.listen(0, '127.0.0.1', resolve));

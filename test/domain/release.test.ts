@@ -106,7 +106,9 @@ describe('the cohort of a device', () => {
     fc.assert(
       fc.property(rules, labels, (cohorts, device) => {
         const matches = cohorts.map((rule) =>
-          Object.entries(rule.labels).every(([name, values]) => values.includes(device[name] ?? '')),
+          Object.entries(rule.labels).every(([name, values]) =>
+            (values as (string | undefined)[]).includes(device[name]),
+          ),
         );
         const first = matches.indexOf(true);
         return cohortOf(cohorts, device) === (first === -1 ? undefined : cohorts[first]);

@@ -107,7 +107,7 @@ export function readReleaseFile(document: unknown): FileReading<ReleaseDocument>
 }
 
 /** The faults of a document in one line, each with its place. */
-export function tellFaults({ issues }: z.ZodError): string {
+function tellFaults({ issues }: z.ZodError): string {
   return issues
     .slice(0, 10)
     .map(({ path, message }) => (path.length > 0 ? `${path.join('.')}: ${message}` : message))

@@ -16,7 +16,7 @@ export interface ImportedFile {
 type SourceDeps = Pick<Deps, 'config' | 'stopping'>;
 
 /** A source that does not hold what the release names, or cannot be asked. */
-export class SourceError extends Error {
+class SourceError extends Error {
   constructor(message: string, options?: ErrorOptions) {
     super(message, options);
     this.name = 'SourceError';
