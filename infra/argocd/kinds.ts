@@ -19,7 +19,7 @@ const namespaced: readonly Kind[] = [
   ...kindsOf('monitoring.coreos.com', 'PodMonitor', 'PrometheusRule', 'ServiceMonitor'),
   ...kindsOf('networking.k8s.io', 'Ingress', 'NetworkPolicy'),
   ...kindsOf('policy', 'PodDisruptionBudget'),
-  ...kindsOf('postgresql.cnpg.io', 'Cluster', 'ScheduledBackup'),
+  ...kindsOf('postgresql.cnpg.io', 'Cluster'),
 ];
 
 /** What it may bring that belongs to no namespace: its own, and the volume of a node's folder. */

@@ -43,7 +43,7 @@ export function podOf(environment: Environment, work: Work): k8s.PodTemplateSpec
   const volumes = [temporary, ...(work.volumes ?? [])];
   return {
     metadata: {
-      labels: labelsOf(environment, work.component),
+      labels: { ...labelsOf(environment, work.component), ...meshLabels(environment, work.component) },
       ...(work.annotations && { annotations: work.annotations }),
     },
     spec: {
@@ -87,6 +87,12 @@ export function podOf(environment: Environment, work: Work): k8s.PodTemplateSpec
 
 function portsOf(ports: Record<string, number>): k8s.ContainerPort[] {
   return Object.entries(ports).map(([name, containerPort]) => ({ name, containerPort }));
+}
+
+/** With Istio: who is called, and who calls. The rest speaks to the database alone, which is not in the mesh. */
+function meshLabels({ settings }: Environment, component: Component): Record<string, string> {
+  const isIn = settings.flavours.istio && ['api', 'worker', 'release', 'agent'].includes(component);
+  return isIn ? { 'sidecar.istio.io/inject': 'true' } : {};
 }
 
 export function resourcesOf({ cpu, cpuLimit, memory }: Resources): k8s.ResourceRequirements {
