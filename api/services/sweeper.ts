@@ -3,6 +3,7 @@ import { forgetEnrollmentTokens } from '../store/identity/enrollment-tokens.ts';
 import { forgetEvents } from '../store/journal/events.ts';
 import { forgetKeys } from '../store/journal/idempotency.ts';
 import { forgetAssertions, forgetBlobs, listDeadBlobs, markAbandonedBlobs } from '../store/models/sweeps.ts';
+import { forgetReports } from '../store/releases/reports.ts';
 import { releaseExpired, releaseOverQuota } from '../store/rounds/retained-updates.ts';
 import { removeExpiredUploads } from '../store/rounds/uploads.ts';
 import { unlessPaused } from '../store/sweep-lock.ts';
@@ -28,12 +29,13 @@ export interface SweepReport {
   retainedUpdates: number;
   enrollmentTokens: number;
   events: number;
+  reports: number;
 }
 
 /**
  * Removes what nothing refers to: unfinished and retired blobs, expired uploads with their parts, expired assertions,
  * old idempotency keys, temporary objects of writers that died; and what is kept for a while alone: retained updates,
- * events, enrolment tokens that nobody has used. The audit log stays. Never a live blob: a row is marked dead by a
+ * events, reports on versions, enrolment tokens that nobody has used. The audit log stays. Never a live blob: a row is marked dead by a
  * conditional UPDATE before its bytes are deleted. Any number of workers may sweep at once.
  */
 export async function sweepBlobs(deps: Deps): Promise<SweepReport> {
@@ -53,6 +55,7 @@ export async function sweepBlobs(deps: Deps): Promise<SweepReport> {
     idempotencyKeys: await inBatches(() => forgetKeys(pool, keysBefore)),
     enrollmentTokens: await inBatches(() => forgetEnrollmentTokens(pool, tokensBefore, BATCH)),
     events: await inBatches(() => forgetEvents(pool, eventsBefore, BATCH)),
+    reports: await inBatches(() => forgetReports(pool, eventsBefore, BATCH)),
   };
 }
 

@@ -1,3 +1,6 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type CatalogFolder, createCatalogFolder } from '../support/acceptance/catalog-folders.ts';
 import type { Device } from '../support/acceptance/devices.ts';
@@ -148,6 +151,19 @@ it('a channel gives the newest version to everybody', async () => {
   expect(await currents('stream')).toEqual([1, 1]);
   await upload('stream', 2);
   expect(await currents('stream')).toEqual([2, 2]);
+});
+
+it('a version comes from a file elsewhere', async () => {
+  await federation.createModel('imported');
+  const body = makeWeights(layout, 9);
+  const files = createServer((_request, response) => response.end(body)).listen(0, '127.0.0.1');
+  await once(files, 'listening');
+  const url = `http://127.0.0.1:${(files.address() as AddressInfo).port}/weights.safetensors`;
+  const document = { model: 'imported', source: { url }, digest: `sha-256:${sha256(body)}` };
+  await catalog.write('models/imported.yaml', document);
+  expect(await settled('imported', 'complete')).toMatchObject({ version: 2 });
+  files.close();
+  expect(await currents('imported')).toEqual([2, 2]);
 });
 
 it('a run file trains a model; gone, it stops its run', async () => {

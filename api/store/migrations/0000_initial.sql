@@ -334,6 +334,7 @@ CREATE INDEX "model_versions_unscored" ON "model_versions" USING btree ("model_i
 CREATE UNIQUE INDEX "models_name" ON "models" USING btree ("federation_id","name");--> statement-breakpoint
 CREATE INDEX "catalog_runs_run" ON "catalog_runs" USING btree ("run_id");--> statement-breakpoint
 CREATE INDEX "release_reports_device" ON "release_reports" USING btree ("device_id");--> statement-breakpoint
+CREATE INDEX "release_reports_age" ON "release_reports" USING btree ("received_at");--> statement-breakpoint
 CREATE UNIQUE INDEX "releases_content" ON "releases" USING btree ("federation_id","model","content_hash");--> statement-breakpoint
 CREATE UNIQUE INDEX "releases_one_a_model" ON "releases" USING btree ("federation_id","model") WHERE "releases"."state" <> 'superseded';--> statement-breakpoint
 CREATE INDEX "releases_page" ON "releases" USING btree ("federation_id","id");--> statement-breakpoint

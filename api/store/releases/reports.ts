@@ -1,6 +1,6 @@
 import { and, eq, gte, ne, sql } from 'drizzle-orm';
 import type { Queryable } from '../database.ts';
-import { devices, models, releaseReports } from '../schema.ts';
+import { devices, models, releaseReports, releases } from '../schema.ts';
 
 /** Keeps a device's report about a version in the place of the one before. */
 export async function putReport(q: Queryable, report: typeof releaseReports.$inferInsert): Promise<void> {
@@ -36,6 +36,21 @@ export async function listMeasured(
       ),
     );
   return rows.flatMap(({ value, numExamples }) => (value === null ? [] : [{ value, numExamples }]));
+}
+
+/** Forgets the oldest reports, at most `limit`, that came before; those of versions that a release decides about stay. */
+export async function forgetReports(q: Queryable, before: Date, limit: number): Promise<number> {
+  const rows = await q.execute(sql`
+    delete from ${releaseReports} where ctid in (
+      select ${releaseReports}.ctid from ${releaseReports}
+      where ${releaseReports.receivedAt} < ${before.toISOString()}::timestamptz and not exists (
+        select 1 from ${releases} join ${models}
+          on ${models.federationId} = ${releases.federationId} and ${models.name} = ${releases.model}
+        where ${models.id} = ${releaseReports.modelId} and ${releases.version} = ${releaseReports.version}
+          and ${releases.state} <> 'superseded')
+      order by ${releaseReports.receivedAt} limit ${limit}
+    ) returning 1`);
+  return rows.length;
 }
 
 /** Forgets what a device reported. */

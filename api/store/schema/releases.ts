@@ -55,6 +55,7 @@ export const releaseReports = pgTable(
   (t) => [
     primaryKey({ columns: [t.modelId, t.version, t.deviceId] }),
     index('release_reports_device').on(t.deviceId),
+    index('release_reports_age').on(t.receivedAt),
   ],
 );
 

@@ -4,6 +4,7 @@ import { describeCatalog } from '../../../api/services/releases/catalog/catalogs
 import { reconcileCatalog } from '../../../api/services/releases/reconcile.ts';
 import { haltRelease } from '../../../api/services/releases/releases.ts';
 import { reportVersion } from '../../../api/services/releases/reports.ts';
+import { sweepBlobs } from '../../../api/services/sweeper.ts';
 import { catalogLocks, whileAlone } from '../../../api/store/releases/catalog-locks.ts';
 import { auditEntries, events } from '../../../api/store/schema.ts';
 import { createTestApp, type EnrolledDevice, jsonRequest, type TestApp } from '../../support/app.ts';
@@ -262,6 +263,24 @@ describe('reports', () => {
       reportVersion(test.deps, device, { model: 'counted', version: 1 }, report2),
     ).rejects.toMatchObject({ code: 'not_found' });
   });
+});
+
+it('reports on versions that no release gives are forgotten in the end', async () => {
+  const { file, second } = await offer('forgotten');
+  catalog.set(file, second);
+  await catalog.reconcile();
+  await report(canary, 'forgotten', 2, 0.2);
+  await catalog.reconcile();
+  const later = {
+    ...test.deps,
+    clock: { now: () => new Date(test.clock.now().getTime() + 91 * 86_400_000) },
+  };
+  await sweepBlobs(later);
+  expect((await catalog.releases('forgotten'))[1]!.verdict).toMatchObject({ reports: 1 });
+  catalog.set(file, undefined);
+  await catalog.reconcile();
+  expect((await sweepBlobs(later)).reports).toBeGreaterThan(0);
+  expect(await sweepBlobs(later)).toMatchObject({ reports: 0 });
 });
 
 describe('the reconcile', () => {
