@@ -29,8 +29,9 @@ export async function decideVersion(
 ): Promise<Decision> {
   const release = await findActiveRelease(db.pool, model.federationId, model.name);
   if (!release) return { version: model.head, release };
-  const isHead = release.state === 'complete' && followsHeadAtOnce(release.document);
-  const stand: ReleaseStand = isHead ? { ...release, version: model.head } : release;
+  const isStopped = release.state === 'paused' || release.state === 'halted';
+  const isHead = !isStopped && followsHeadAtOnce(release.document);
+  const stand: ReleaseStand = isHead ? { ...release, state: 'complete', version: model.head } : release;
   if (principal.kind === 'operator') return { version: settledVersion(stand), release };
   const device = await findDevice(db.pool, principal.federationId, principal.id);
   const bucket = deviceBucket(saltOf(release.document, release.digest), principal.id);
