@@ -3,6 +3,7 @@ import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { basename, dirname, join, relative } from 'node:path';
 import { build, type Metafile } from 'esbuild';
+import { applyPatches } from '../patches.mjs';
 import { createAssets } from './assets.ts';
 import { collectLicenses } from './licenses.ts';
 
@@ -24,6 +25,7 @@ const WASM_BACKEND = '@tensorflow/tfjs-backend-wasm';
  * nothing else. The same source gives the same bytes. Returns what went into it.
  */
 export async function bundle({ root, folder }: { root: string; folder: string }): Promise<Metafile> {
+  applyPatches(join(root, 'node_modules'));
   const assets = createAssets(root);
   const threads = globSync('api/**/*-thread.ts', { cwd: root }).sort();
   await rm(folder, { recursive: true, force: true });
