@@ -7,6 +7,47 @@ import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 /**
+ * The driver keeps things of a connection that has closed. A write that was scheduled is never made, nor any later one:
+ * the connection's successors do not say a word, for ever. Queries that came between an error and the close are never
+ * answered. What a refusal says to the next query ("too many clients", "starting up") goes to the last one. And where a
+ * connection is closed before it is ready, as by proxies whose server is away, it is tried again without end or pause.
+ * Here nothing is kept, and callers are rejected with what the server said, or with CONNECTION_CLOSED; of several
+ * hosts, the next is tried as before.
+ */
+const closedConnections = [
+  {
+    file: 'postgres/src/connection.js',
+    find: `    clearImmediate(nextWriteTimer)
+    socket.removeListener('data', data)`,
+    replace: `    clearImmediate(nextWriteTimer)
+    nextWriteTimer = chunk = null
+    socket.removeListener('data', data)`,
+  },
+  {
+    file: 'postgres/src/connection.js',
+    find: `    if (initial)
+      return reconnect()
+
+    !hadError && (query || sent.length) && error(Errors.connection('CONNECTION_CLOSED', options, socket))
+`,
+    replace: `    if (initial && options.host.length > 1)
+      return reconnect()
+
+    ;(initial || query || sent.length) && error(Errors.connection('CONNECTION_CLOSED', options, socket))
+    query = results = errorResponse = null
+    result = new Result()
+`,
+  },
+  {
+    file: 'postgres/src/connection.js',
+    find: `        return fetchArrayTypes()
+`,
+    replace: `        return fetchArrayTypes().catch(() => {})
+`,
+  },
+];
+
+/**
  * The driver goes on to use a connection that has closed under a transaction or a reservation (its pull requests 1168
  * and 1209): the next query throws from a timer, which ends the process, or runs outside of its transaction on the
  * connection's successor. Here such a query is rejected with CONNECTION_CLOSED.
@@ -82,6 +123,7 @@ const postgres = [
         if (lost) return q.reject(lost)
         c.queue === full`,
   },
+  ...closedConnections,
 ];
 
 const edits = [...postgres];

@@ -49,6 +49,12 @@ export function guardTransactions<T>(guard: TransactionGuard, work: () => Promis
 /** A process that stops in the middle of a transaction (frozen, cut off) must not keep its locks: others wait for them. */
 const IDLE_IN_TRANSACTION_MS = 30_000;
 
+/**
+ * So many seconds a connection waits before it is tried again. The driver's own would go up to 20 s within two failures
+ * of a pool, and keep callers waiting while the database has long been back.
+ */
+const backoff = (failures: number) => Math.min(1, 0.05 * 2 ** failures) * (0.5 + Math.random() / 2);
+
 /** Opens a pool on a PostgreSQL (15 or newer) by URL or, for the embedded one, by its socket. */
 export function openDatabase(target: string | Connection, options: { connections: number }): Database {
   const applicationName = `fededge ${process.pid} ${randomUUID().slice(0, 8)}`;
@@ -56,6 +62,7 @@ export function openDatabase(target: string | Connection, options: { connections
     max: options.connections,
     idle_timeout: 0,
     connect_timeout: 10,
+    backoff,
     onnotice: () => undefined,
     connection: {
       application_name: applicationName,

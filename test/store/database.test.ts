@@ -1,10 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { sql } from 'drizzle-orm';
-import { describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Database, openDatabase, type Queryable } from '../../api/store/database.ts';
 import { migrateDatabase } from '../../api/store/migrate.ts';
 import { isOutage } from '../../api/store/outage.ts';
-import { createTestDatabase } from '../support/postgres.ts';
+import { type DatabaseRelay, startDatabaseRelay } from '../support/database-relays.ts';
+import { createTestDatabase, type TestDatabase } from '../support/postgres.ts';
 
 it('ends sessions that stay idle in a transaction, so that a frozen process keeps no locks', async () => {
   const test = await createTestDatabase({ migrate: migrateDatabase });
@@ -63,5 +64,62 @@ describe('a session that is ended by the database', () => {
     await Promise.all(Array.from({ length: 8 }, () => db.client`select 1`));
     await db.close();
     await test.drop();
+  });
+});
+
+describe('a pool whose connections break', () => {
+  let test: TestDatabase;
+  let relay: DatabaseRelay;
+  let db: Database;
+  beforeAll(async () => {
+    test = await createTestDatabase({ migrate: migrateDatabase });
+    relay = await startDatabaseRelay(test.connection);
+    db = openDatabase(relay.connection, { connections: 3 });
+  });
+  afterAll(async () => {
+    await db?.close();
+    await relay?.close();
+    await test?.drop();
+  });
+
+  const ask = () => db.client`select 1 as one`;
+  const sleepers = () => Array.from({ length: 3 }, () => db.client`select pg_sleep(60)`);
+
+  it.each([
+    ['close', 'CONNECTION_CLOSED'],
+    ['refuse', '53300'],
+  ] as const)('is told what becomes of the next ones (%s), and works again after it', async (mode, code) => {
+    expect(await ask()).toEqual([{ one: 1 }]);
+    const broken = sleepers();
+    for (const query of broken) query.catch(() => undefined);
+    await sleep(50);
+    relay.mode = mode;
+    relay.cut();
+    for (const query of broken) await expect(query).rejects.toSatisfy(isOutage);
+    for (let use = 0; use < 6; use += 1) await expect(ask()).rejects.toMatchObject({ code });
+    relay.mode = 'relay';
+    expect(await ask()).toEqual([{ one: 1 }]);
+  });
+
+  it('answers every query and ends every transaction, however often and in whatever moment they break', async () => {
+    let isOver = false;
+    const failures: unknown[] = [];
+    const untilOver = async (work: () => Promise<unknown>) => {
+      while (!isOver) await work().catch((error: unknown) => failures.push(error));
+    };
+    const twice = (tx: Queryable) => Promise.all([tx.execute(sql`select 1`), tx.execute(sql`select 2`)]);
+    const load = Array.from({ length: 6 }, () => [untilOver(ask), untilOver(() => db.transaction(twice))]);
+    const others = openDatabase(test.connection, { connections: 1 });
+    for (let death = 0; death < 20; death += 1) {
+      await others.client`
+        select pg_terminate_backend(pid) from pg_stat_activity where application_name = ${db.applicationName}`;
+      await sleep(20);
+    }
+    isOver = true;
+    await Promise.all(load.flat());
+    await others.close();
+    expect(failures.length).toBeGreaterThan(0);
+    expect(failures.filter((error) => !isOutage(error))).toEqual([]);
+    expect(await ask()).toEqual([{ one: 1 }]);
   });
 });
