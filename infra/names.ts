@@ -19,7 +19,7 @@ export const names = {
   agentSecret: 'fededge-agents',
 } as const;
 
-export const ports = { http: 8080, workerMetrics: 8081, service: 80 } as const;
+export const ports = { http: 8080, workerMetrics: 8081, agent: 8082, service: 80 } as const;
 
 /** A user that is nobody on the node either. */
 export const USER = 10_001;

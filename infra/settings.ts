@@ -124,8 +124,6 @@ export interface BackupSettings {
 export interface AgentClass {
   /** A DNS label: part of names. */
   name: string;
-  /** Models that the agents have data for. */
-  models: readonly string[];
   resources: Resources;
   /** Unset: a DaemonSet. Set: so many pods, each with its shard of the data (FEDEDGE_AGENT_SHARD). */
   replicas?: number;
@@ -133,7 +131,7 @@ export interface AgentClass {
   /** Key of the Secret `fededge-agents` with the class' enrolment token. Default: the class' name. */
   tokenKey?: string;
   /**
-   * The PersistentVolumeClaim with the data. `volume`: made here; unset: it exists. A class on several nodes needs
+   * The PersistentVolumeClaim with the data: <model>.safetensors for each model. `volume`: made here; unset: it exists. A class on several nodes needs
    * ReadOnlyMany or ReadWriteMany: Pod Security's `restricted` keeps pods off the nodes' own folders.
    */
   data: { claim: string; volume?: VolumeSettings };
@@ -169,8 +167,7 @@ export interface ClientCandidate {
   nodes: readonly string[];
   cpuMillis: number;
   memoryMb: number;
-  models: readonly string[];
-  /** The PersistentVolumeClaim with its data. */
+  /** The PersistentVolumeClaim with its data: <model>.safetensors for each model. */
   claim: string;
   /** Key of the Secret `fededge-agents` with its enrolment token. Default: `clients`. */
   tokenKey?: string;

@@ -61,7 +61,6 @@ function addStatefulSet(chart: Chart, environment: Environment, each: AgentClass
 function templateOf(environment: Environment, each: AgentClass): k8s.PodTemplateSpec {
   return agentPod(environment, {
     resources: each.resources,
-    models: each.models,
     tokenKey: each.tokenKey ?? each.name,
     dataClaim: each.data.claim,
     ...(each.replicas !== undefined && { shards: each.replicas }),

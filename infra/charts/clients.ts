@@ -42,7 +42,6 @@ function addClient(
       selector: { matchLabels: { ...selectorOf('agent'), ...own } },
       template: agentPod(environment, {
         resources: { cpu: `${candidate.cpuMillis}m`, memory: `${candidate.memoryMb}Mi` },
-        models: candidate.models,
         tokenKey: candidate.tokenKey ?? 'clients',
         dataClaim: candidate.claim,
         labels: own,

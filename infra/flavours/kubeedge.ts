@@ -60,7 +60,6 @@ function deployment(environment: Environment, each: AgentClass, name: string) {
   const matchLabels = { ...selectorOf('agent'), ...own };
   const template = agentPod(environment, {
     resources: each.resources,
-    models: each.models,
     tokenKey: each.tokenKey ?? each.name,
     dataClaim: each.data.claim,
     labels: own,

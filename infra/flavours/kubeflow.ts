@@ -70,11 +70,9 @@ function addWarmStart(
 
 /** A node: an agent beside the container that waits for the run. When the run is over, so is the node. */
 function runtime(environment: Environment) {
-  const models = environment.runs.map(({ document }) => String(document.model));
   const { metadata, spec } = k8s.toJson_PodTemplateSpec(
     agentPod(environment, {
       resources: { cpu: '1', memory: '2Gi' },
-      models,
       tokenKey: 'enrollment-token',
       dataClaim: DATA_CLAIM,
       labels: { 'fededge.dev/device-class': 'warm-start' },

@@ -1,14 +1,13 @@
 import type { Environment } from '../environment.ts';
 import type { k8s } from '../kubernetes.ts';
-import { names } from '../names.ts';
+import { names, ports } from '../names.ts';
 import type { Resources } from '../settings.ts';
 import { serviceUrl } from './configuration.ts';
-import { podOf } from './pods.ts';
+import { podOf, probe } from './pods.ts';
 import { claimed, scratchFolder, secretFile } from './volumes.ts';
 
 export interface AgentWork {
   resources: Resources;
-  models: readonly string[];
   /** Key of the Secret `fededge-agents` with the enrolment token. */
   tokenKey: string;
   /** The claim with <model>.safetensors. */
@@ -37,9 +36,24 @@ export function agentPod(environment: Environment, agent: AgentWork): k8s.PodTem
       { name: 'FEDEDGE_ENROLLMENT_TOKEN_FILE', value: '/etc/fededge/enrollment/token' },
       { name: 'FEDEDGE_AGENT_DIR', value: '/data' },
       { name: 'FEDEDGE_AGENT_DATA', value: '/var/lib/fededge-agent' },
-      { name: 'FEDEDGE_AGENT_MODELS', value: agent.models.join(',') },
+      { name: 'FEDEDGE_AGENT_PORT', value: String(ports.agent) },
       ...shardVariables(agent.shards),
     ],
+    ports: { health: ports.agent },
+    probes: {
+      startupProbe: probe('/livez', 'health', { periodSeconds: 2, failureThreshold: 60, timeoutSeconds: 5 }),
+      // It trains on the thread that answers.
+      livenessProbe: probe('/livez', 'health', {
+        periodSeconds: 30,
+        failureThreshold: 10,
+        timeoutSeconds: 10,
+      }),
+      readinessProbe: probe('/readyz', 'health', {
+        periodSeconds: 10,
+        failureThreshold: 6,
+        timeoutSeconds: 10,
+      }),
+    },
     volumes: [
       scratchFolder,
       claimed('examples', agent.dataClaim, '/var/lib/fededge-agent', true),

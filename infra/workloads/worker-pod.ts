@@ -6,8 +6,6 @@ import { blobVariables, configurationOf, databaseVariables, operatorVariables } 
 import { podOf, probe, spread } from './pods.ts';
 import { dataFolder } from './volumes.ts';
 
-/** It serves nothing else; the page is there, without the database's part, while the database is not. */
-const PROBED = '/metrics';
 const GRACE_SECONDS = 60;
 
 /** The pod of the worker. It starts to answer when the schema is there: a migration may take its time. */
@@ -24,9 +22,21 @@ export function workerPod(environment: Environment): k8s.PodTemplateSpec {
     ],
     ports: { metrics: ports.workerMetrics },
     probes: {
-      startupProbe: probe(PROBED, 'metrics', { periodSeconds: 2, failureThreshold: 450, timeoutSeconds: 5 }),
-      livenessProbe: probe(PROBED, 'metrics', { periodSeconds: 20, failureThreshold: 3, timeoutSeconds: 10 }),
-      readinessProbe: probe(PROBED, 'metrics', { periodSeconds: 10, failureThreshold: 3, timeoutSeconds: 5 }),
+      startupProbe: probe('/livez', 'metrics', {
+        periodSeconds: 2,
+        failureThreshold: 450,
+        timeoutSeconds: 5,
+      }),
+      livenessProbe: probe('/livez', 'metrics', {
+        periodSeconds: 20,
+        failureThreshold: 3,
+        timeoutSeconds: 10,
+      }),
+      readinessProbe: probe('/livez', 'metrics', {
+        periodSeconds: 10,
+        failureThreshold: 3,
+        timeoutSeconds: 5,
+      }),
     },
     volumes: [dataFolder(environment)],
     annotations: { 'fededge.dev/configuration': contentHash(configurationOf(environment)).slice(0, 10) },

@@ -86,7 +86,7 @@ function candidate(
     nodes: ['n'],
     cpuMillis: 100,
     memoryMb: 100,
-    models: [],
+
     claim: name,
     ...more,
   };

@@ -28,7 +28,6 @@ export const settings: Settings = {
   agents: [
     {
       name: 'lab',
-      models: ['mnist'],
       replicas: 6,
       resources: { cpu: '50m', memory: '512Mi' },
       data: {

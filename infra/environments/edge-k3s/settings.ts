@@ -26,7 +26,6 @@ export const settings: Settings = {
   agents: [
     {
       name: 'gateway',
-      models: ['vibration'],
       resources: { cpu: '250m', cpuLimit: '1', memory: '512Mi' },
       nodeSelector: { 'fededge.dev/device-class': 'gateway' },
       data: {
@@ -36,7 +35,6 @@ export const settings: Settings = {
     },
     {
       name: 'camera',
-      models: ['vibration'],
       resources: { cpu: '500m', cpuLimit: '2', memory: '1Gi' },
       nodeSelector: { 'fededge.dev/device-class': 'camera', 'kubernetes.io/arch': 'arm64' },
       data: {

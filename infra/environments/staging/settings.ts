@@ -68,7 +68,6 @@ function recording(
     nodes,
     cpuMillis,
     memoryMb: 1000,
-    models: ['vibration'],
     claim: `recording-${name}`,
   };
 }

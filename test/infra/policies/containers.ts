@@ -54,9 +54,11 @@ export const containers: readonly Policy[] = [
     (spec) => spec.volumes!.push({ name: 'unused', emptyDir: { sizeLimit: '1Mi' } }),
   ),
   containerPolicy(
-    'API and worker are probed by HTTP, from the start, for life and for readiness',
+    'what serves is probed by HTTP, from the start, for life and for readiness',
     (container, pod) =>
-      isServing(pod) &&
+      (isServing(pod) || componentOf(pod) === 'agent') &&
+      // Its pods wait for a run and end.
+      pod.owner.kind !== 'TrainingRuntime' &&
       (['startupProbe', 'livenessProbe', 'readinessProbe'] as const)
         .filter((probe) => !container[probe]?.httpGet)
         .join(),
