@@ -15,7 +15,7 @@ import { type Service, startReplicas, startServer } from '../support/acceptance/
 import { waitFor, waitUntil } from '../support/acceptance/waiting.ts';
 import { startWire, type Wire } from '../support/acceptance/wires.ts';
 
-const SILENCE_MS = 3000;
+const SILENCE_MS = 2000;
 
 /** The server says that it cannot, and when to ask again. */
 async function expectOutage({ service, devices }: Federation): Promise<void> {
@@ -73,7 +73,7 @@ describe('an API and a worker whose PostgreSQL', { timeout: 120_000 }, () => {
       await expectOutage(federation).finally(others.release);
     },
     'is slow': async () => {
-      wire.delay(15);
+      wire.delay(6);
     },
     'says nothing for a while': async () => {
       wire.hold();
