@@ -25,6 +25,8 @@ export function createProgram(surroundings: Surroundings, version: string): Comm
   const program = new Command('fededge')
     .description('Releases of models by git, their manifests, and a look at what stands.')
     .version(version)
+    // --version of a release is a model's.
+    .enablePositionalOptions()
     .showHelpAfterError('(--help explains)')
     .configureHelp({ showGlobalOptions: false, helpWidth: 100 })
     .addHelpText('after', EXIT_CODES)

@@ -17,6 +17,7 @@ interface Subject extends ServerOptions {
 
 /** How the server looks from here: reached, of our version, on our clock, ready, and what the key may do. */
 export async function examineServer(subject: Subject): Promise<Finding[]> {
+  if (!subject.url) return [warning('server', 'none is named: --url or FEDEDGE_URL')];
   let root: string;
   try {
     root = withoutSlash(requireUrl(subject.url));

@@ -98,9 +98,12 @@ function examineRun(name: string, text: string): string[] {
 async function examineManifests({ root }: Workspace): Promise<Finding> {
   const { code, stderr } = await runProgram(process.execPath, ['infra/main.ts', '--check'], root);
   if (code === 0) return ok('manifests', 'as the environments say');
-  const lines = stderr.trim().split('\n');
-  const reason =
-    /^\w*Error: (.*)$/m.exec(stderr)?.[1] ??
-    `${lines[0]}${lines.length > 1 ? ` (and ${lines.length - 1} more)` : ''}`;
-  return fault('manifests', `${reason}; fededge manifests diff shows it, fededge manifests render mends it`);
+  const [, broken] = /^\w*Error: (.*)$/m.exec(stderr) ?? [];
+  if (broken !== undefined) return fault('manifests', `cannot be rendered: ${broken}`);
+  const [first, ...more] = stderr.trim().split('\n');
+  const others = more.length > 0 ? ` (and ${more.length} more)` : '';
+  return fault(
+    'manifests',
+    `${first}${others}; fededge manifests diff shows it, fededge manifests render mends it`,
+  );
 }

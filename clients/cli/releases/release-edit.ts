@@ -1,4 +1,4 @@
-import { Document, isMap, isSeq, parseDocument, type Scalar, type YAMLMap } from 'yaml';
+import { Document, isMap, isSeq, parseDocument, type YAMLMap } from 'yaml';
 import type { ReleaseFile } from './release-file.ts';
 
 type Key = keyof ReleaseFile;
@@ -24,15 +24,15 @@ export type ReleaseChanges = { [K in Key]?: NonNullable<ReleaseFile[K]> | null }
 export function editRelease(text: string | undefined, changes: ReleaseChanges): string {
   const document = text === undefined ? new Document({}) : parseDocument(text);
   if (!isMap(document.contents)) document.contents = document.createNode({}) as never;
-  const map = document.contents as unknown as YAMLMap<Scalar<string>>;
+  const map = document.contents as unknown as YAMLMap;
   for (const [key, value] of Object.entries(changes)) {
     if (value === null) document.delete(key);
     else if (value !== undefined && !isEqual(map.toJSON()[key], value))
       document.set(key, compact(document.createNode(value)));
   }
   const place = (key: string) => (ORDER.includes(key as Key) ? ORDER.indexOf(key as Key) : ORDER.length);
-  map.items.sort((a, b) => place(a.key.value) - place(b.key.value));
-  return document.toString({ lineWidth: 0, flowCollectionPadding: true });
+  map.items.sort((a, b) => place(String(a.key)) - place(String(b.key)));
+  return document.toString({ lineWidth: 0, flowCollectionPadding: false });
 }
 
 /** Short lists and labels on one line. */

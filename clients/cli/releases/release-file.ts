@@ -5,20 +5,28 @@ import { z } from 'zod';
  * `models/<model>.yaml`: which version of a model which devices get. The server says the last word; this says the same
  * before anything is committed.
  */
-const labelName = /^[A-Za-z0-9](?:[A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?$/;
-const version = z.int().min(1);
-const percent = z
-  .array(z.number().min(0).max(100))
-  .min(1)
-  .max(32)
-  .refine((steps) => steps.every((share, step) => step === 0 || share >= steps[step - 1]!), {
-    message: 'a step may not take devices away again',
-  });
+const UNPRINTABLE = /[\p{Cc}\p{Cs}]/u;
+const text = (maxLength: number) =>
+  z
+    .string()
+    .max(maxLength)
+    .refine((value) => !UNPRINTABLE.test(value), 'it has control characters or half surrogates');
+const line = (maxLength: number) => text(maxLength).min(1);
+const version = z.int().min(1).max(2_147_483_647);
 
 const cohort = z.strictObject({
-  name: z.string().min(1).max(100),
-  labels: z.record(z.string().regex(labelName), z.array(z.string().max(128)).min(1).max(100)).optional(),
-  percent,
+  name: line(100),
+  labels: z
+    .record(line(63), z.array(text(128)).min(1).max(100))
+    .refine((labels) => Object.keys(labels).length <= 32, 'at most 32 labels')
+    .optional(),
+  percent: z
+    .array(z.number().min(0).max(100))
+    .min(1)
+    .max(32)
+    .refine((steps) => steps.every((share, step) => step === 0 || share >= steps[step - 1]!), {
+      message: 'a step may not take devices away again',
+    }),
 });
 
 const source = z
@@ -26,26 +34,23 @@ const source = z
     oci: z
       .string()
       .max(500)
-      .regex(/^[\w.:/-]+@sha256:[0-9a-f]{64}$/, 'registry/repository@sha256: and 64 hexadecimal digits')
+      .regex(
+        /^(oci:\/\/)?[\w.:[\]-]+\/[a-z0-9._/-]+(:[\w.-]+)?@sha256:[0-9a-f]{64}$/,
+        'as registry/repository@sha256: and 64 hexadecimal digits',
+      )
       .optional(),
-    s3: z
-      .string()
-      .max(1100)
-      .regex(/^s3:\/\/[^/]+\/.+$/, 's3://bucket/key')
+    s3: text(1100)
+      .regex(/^s3:\/\/[a-z0-9][a-z0-9.-]{1,62}\/\S+$/, 'as s3://bucket/key')
       .optional(),
-    url: z
-      .url({ protocol: /^https?$/ })
-      .max(2000)
+    url: text(2000)
+      .pipe(z.url({ protocol: /^https?$/ }))
       .optional(),
   })
-  .refine(
-    (given) => Object.values(given).filter((value) => value !== undefined).length === 1,
-    'one of oci, s3 and url',
-  );
+  .refine((given) => Object.keys(given).length === 1, 'one of oci, s3 and url');
 
 const gate = z
   .strictObject({
-    metric: z.string().min(1).max(64),
+    metric: line(64),
     atLeast: z.number().optional(),
     atMost: z.number().optional(),
     reports: z.int().min(1).max(1_000_000),
@@ -57,7 +62,7 @@ const gate = z
 
 const schema = z
   .strictObject({
-    model: z.string().regex(/^[a-z0-9][a-z0-9-]{0,63}$/, 'lower-case letters, digits and hyphens'),
+    model: z.string().regex(/^[a-z0-9-]{1,64}$/, 'lower-case letters, digits and hyphens'),
     version: version.optional(),
     channel: z.literal('head', { error: 'the one channel is head' }).optional(),
     source: source.optional(),
@@ -66,7 +71,7 @@ const schema = z
       .regex(/^sha-256:[0-9a-f]{64}$/, 'sha-256: and 64 hexadecimal digits')
       .optional(),
     previous: version.optional(),
-    salt: z.string().min(1).max(200).optional(),
+    salt: line(200).optional(),
     cohorts: z
       .array(cohort)
       .min(1)
@@ -85,6 +90,10 @@ const schema = z
   .refine((file) => (file.channel === undefined) === (file.digest !== undefined), {
     path: ['digest'],
     message: 'demanded with version and source, not allowed with channel',
+  })
+  .refine(({ previous, version }) => previous === undefined || previous !== version, {
+    path: ['previous'],
+    message: 'it is the version itself',
   });
 
 export type ReleaseFile = z.infer<typeof schema>;
@@ -109,12 +118,14 @@ export function readRelease(text: string): Reading {
   return { ok: false, faults: error.issues.map(toFault) };
 }
 
-function toFault({ path, message, ...issue }: z.core.$ZodIssue): Fault {
-  const unknown = 'keys' in issue ? (issue.keys as string[]) : [];
-  return {
-    key: path.join('.'),
-    message: unknown.length > 0 ? `there is no key ${unknown.join(', ')}` : message,
-  };
+function toFault(issue: z.core.$ZodIssue): Fault {
+  return { key: issue.path.join('.'), message: tell(issue) };
+}
+
+function tell(issue: z.core.$ZodIssue): string {
+  if (issue.code === 'unrecognized_keys') return `there is no key ${issue.keys.join(', ')}`;
+  const isMissing = issue.code === 'invalid_type' && issue.message.endsWith('received undefined');
+  return isMissing ? 'it is missing' : issue.message;
 }
 
 export function describeFaults(file: string, faults: readonly Fault[]): string {

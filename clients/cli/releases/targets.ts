@@ -38,12 +38,7 @@ export function previousOf(before: ReleaseFile | undefined, next: ReleaseFile): 
  * The same as the server knows it, if it has the file that is to be replaced: a version that was paused is nothing to
  * go back to, and a channel's version has a number.
  */
-export async function previousOnServer(
-  operator: Operator,
-  before: ReleaseFile | undefined,
-  next: ReleaseFile,
-): Promise<number | undefined> {
-  if (!before || hasSameTarget(before, next)) return undefined;
+export async function previousOnServer(operator: Operator, before: ReleaseFile): Promise<number | undefined> {
   const releases = await operator.listReleases({ model: before.model });
   const active = releases.find(({ state }) => state !== 'superseded');
   if (!active) return undefined;

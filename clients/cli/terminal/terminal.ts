@@ -9,7 +9,6 @@ export interface Terminal {
   /** Standard output can be redrawn in place. */
   readonly canRedraw: boolean;
   readonly hasColour: boolean;
-  readonly columns: number;
   /** A line for people. With --json it goes to standard error. */
   say(line: string): void;
   /** The one object of --json, as the last line; without --json nothing. */
@@ -34,7 +33,6 @@ export function openTerminal({ json, env }: TerminalOptions): Terminal {
     isInteractive: canRedraw && process.stdin.isTTY === true && !env.CI,
     canRedraw,
     hasColour,
-    columns: process.stdout.columns ?? 100,
     say,
     result(value) {
       if (json) process.stdout.write(`${JSON.stringify(value)}\n`);

@@ -5,9 +5,9 @@ import type { Context } from '../context.ts';
 import { misuse } from '../failure.ts';
 import { changeRelease } from '../releases/change-release.ts';
 import { editRelease, type ReleaseChanges } from '../releases/release-edit.ts';
-import { nameTarget, type ReleaseFile, readRelease } from '../releases/release-file.ts';
+import { hasSameTarget, nameTarget, type ReleaseFile, readRelease } from '../releases/release-file.ts';
 import { parseBake, parseGate, planCohorts } from '../releases/rules.ts';
-import { findRunVersion, findVersion, previousOf, previousOnServer } from '../releases/targets.ts';
+import { findRunVersion, findVersion, previousOnServer } from '../releases/targets.ts';
 import type { CommitOptions } from '../workspace/commits.ts';
 import {
   isGit,
@@ -43,6 +43,8 @@ interface Wanted {
   changes: ReleaseChanges;
 }
 
+const UNKNOWN =
+  'note: which version devices have is not known here, so none is given to those that wait (--previous says it)';
 const NONE = { version: null, channel: null, source: null, digest: null } satisfies ReleaseChanges;
 
 /** Writes the release file of a model in an environment. */
@@ -68,7 +70,8 @@ export async function createRelease(options: CreateOptions, context: Context): P
     draft,
     connected,
   });
-  const text = editRelease(draft, { previous });
+  if (previous === undefined) context.terminal.say(UNKNOWN);
+  const text = editRelease(draft, { previous: previous ?? null });
   const message = (release: ReleaseFile) => `release(${environment}): ${nameTarget(release)}`;
   await changeRelease(context, workspace, { environment, model, text, message }, options);
 }
@@ -151,17 +154,18 @@ function checked(read: () => unknown): string | undefined {
   }
 }
 
-/** null: none is named. */
+/** null: there is none; undefined: nobody here knows it. */
 async function findPrevious(
   { previous }: CreateOptions,
   facts: { before: ReleaseFile | undefined; draft: string; connected: Promise<Operator> | undefined },
-): Promise<number | null> {
+): Promise<number | null | undefined> {
   if (previous === 'none') return null;
   if (previous !== undefined) return readNumber('--previous', previous);
   const next = readRelease(facts.draft);
-  if (!next.ok) return null;
-  const told = facts.connected && (await previousOnServer(await facts.connected, facts.before, next.release));
-  return told ?? previousOf(facts.before, next.release) ?? null;
+  if (!next.ok || !facts.before) return null;
+  if (hasSameTarget(facts.before, next.release)) return facts.before.previous ?? null;
+  const told = facts.connected && (await previousOnServer(await facts.connected, facts.before));
+  return told ?? facts.before.version;
 }
 
 function readNumber(option: string, text: string): number {

@@ -26,7 +26,8 @@ export function fededgeInTerminal(
   { cwd, env = {} }: Call,
   typed: string,
 ): Promise<Result> {
-  const command = [process.execPath, main, ...args].map((part) => `'${part}'`).join(' ');
+  // A terminal that nobody looks at has no size: prompts would break after every character.
+  const command = `stty columns 100 rows 40; exec ${[process.execPath, main, ...args].map((part) => `'${part}'`).join(' ')}`;
   const asked = { cwd, env: { TERM: 'xterm', ...env }, typed };
   return runProcess('script', ['--quiet', '--return', '--command', command, '/dev/null'], asked);
 }

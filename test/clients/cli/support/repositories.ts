@@ -13,7 +13,6 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 
 const source = new URL('../../../../', import.meta.url).pathname;
-const IDENTITY = ['-c', 'user.name=Tester', '-c', 'user.email=tester@fededge.test'];
 
 /** A clone with the real renderer and two environments, dev and staging, that have no models and no runs. */
 export interface Repository {
@@ -21,34 +20,49 @@ export interface Repository {
   git(...args: string[]): string;
   read(path: string): string;
   write(path: string, text: string): void;
-  /** Renders, and commits everything. */
+  /** Commits everything, as it lies there. */
   commit(message: string): string;
   remove(): void;
 }
 
+let template: string | undefined;
+
 export function createRepository(): Repository {
+  template ??= makeTemplate();
   const root = mkdtempSync(join(tmpdir(), 'fededge-cli-'));
+  cpSync(template, root, { recursive: true, verbatimSymlinks: true });
+  return openRepository(root);
+}
+
+/** Made once for a test file. */
+function makeTemplate(): string {
+  const root = mkdtempSync(join(tmpdir(), 'fededge-cli-template-'));
+  process.once('exit', () => rmSync(root, { recursive: true, force: true }));
   cpSync(join(source, 'infra'), join(root, 'infra'), {
     recursive: true,
     filter: (path) => !path.startsWith(join(source, 'infra', 'manifests')),
   });
   const environments = join(root, 'infra', 'environments');
   for (const name of readdirSync(environments)) {
-    if (!['dev', 'staging'].includes(name)) rmSync(join(environments, name), { recursive: true });
-    else
-      for (const part of ['models', 'runs'])
-        rmSync(join(environments, name, part), { recursive: true, force: true });
+    const parts = ['dev', 'staging'].includes(name) ? ['models', 'runs'] : ['.'];
+    for (const part of parts) rmSync(join(environments, name, part), { recursive: true, force: true });
   }
   cpSync(join(source, 'package.json'), join(root, 'package.json'));
   symlinkSync(join(source, 'node_modules'), join(root, 'node_modules'));
   writeFileSync(join(root, '.gitignore'), 'node_modules\n');
+  const repository = openRepository(root);
+  repository.git('init', '--quiet', '--initial-branch', 'main');
+  repository.git('config', 'user.name', 'Tester');
+  repository.git('config', 'user.email', 'tester@fededge.test');
+  execFileSync(process.execPath, ['infra/main.ts'], { cwd: root });
+  repository.commit('initial');
+  return root;
+}
 
+function openRepository(root: string): Repository {
   const git = (...args: string[]) =>
-    execFileSync('git', [...IDENTITY, ...args], { cwd: root, encoding: 'utf8', stdio: 'pipe' }).trimEnd();
-  git('init', '--quiet', '--initial-branch', 'main');
-  git('config', 'user.name', 'Tester');
-  git('config', 'user.email', 'tester@fededge.test');
-  const repository: Repository = {
+    execFileSync('git', args, { cwd: root, encoding: 'utf8', stdio: 'pipe' }).trimEnd();
+  return {
     root,
     git,
     read: (path) => readFileSync(join(root, path), 'utf8'),
@@ -57,15 +71,12 @@ export function createRepository(): Repository {
       writeFileSync(join(root, path), text);
     },
     commit(message) {
-      execFileSync(process.execPath, ['infra/main.ts'], { cwd: root });
       git('add', '--all');
       git('commit', '--quiet', '--message', message);
       return git('rev-parse', 'HEAD');
     },
     remove: () => rmSync(root, { recursive: true, force: true }),
   };
-  repository.commit('initial');
-  return repository;
 }
 
 /** The text of a release of mnist by number; the digest is that number's. */

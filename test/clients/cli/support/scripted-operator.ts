@@ -16,7 +16,10 @@ export interface ScriptedOperator extends ScriptedServer {
   env: Record<string, string>;
   /** Roles as the server knows them; the key has this one. */
   role: 'viewer' | 'operator' | 'releaser';
-  now: Date;
+  /** How far its clock is ahead. */
+  skewMs: number;
+  /** Called before each list of releases. */
+  onLook: (() => void) | undefined;
 }
 
 const KEY = 'fedop_scripted';
@@ -25,7 +28,12 @@ const RUN = '0198c5d0-33cc-7f42-ae33-4b5c6d7e8f90';
 export async function startScriptedOperator(versions: readonly number[]): Promise<ScriptedOperator> {
   const folder = mkdtempSync(join(tmpdir(), 'fededge-key-'));
   writeFileSync(join(folder, 'key'), `${KEY}\n`, { mode: 0o600 });
-  const state = { releases: [] as Release[], role: 'releaser' as ScriptedOperator['role'], now: new Date() };
+  const state: Pick<ScriptedOperator, 'releases' | 'role' | 'skewMs' | 'onLook'> = {
+    releases: [],
+    role: 'releaser',
+    skewMs: 0,
+    onLook: undefined,
+  };
 
   const answers: [RegExp, (parts: string[]) => Reply][] = [
     [/^\/livez$/, () => ({ status: 200, body: { status: 'alive' } })],
@@ -48,13 +56,19 @@ export async function startScriptedOperator(versions: readonly number[]): Promis
       /^\/v1\/runs\/[^/]+\/rounds$/,
       () => page(versions.map((version, index) => ({ number: index + 1, version }))),
     ],
-    [/^\/v1\/releases$/, () => page(state.releases)],
+    [
+      /^\/v1\/releases$/,
+      () => {
+        state.onLook?.();
+        return page(state.releases);
+      },
+    ],
     [
       /^\/v1\/releases\/[^/]+\/halt$/,
       () => (state.role === 'releaser' ? problem(404, 'not_found') : problem(403, 'forbidden')),
     ],
     [/^\/v1\/operator-keys$/, () => (state.role === 'operator' ? page([]) : problem(403, 'forbidden'))],
-    [/^\/v1\/catalog$/, () => ({ status: 200, body: { readAt: state.now.toISOString(), faults: [] } })],
+    [/^\/v1\/catalog$/, () => ({ status: 200, body: { readAt: catalogReadAt, faults: [] } })],
   ];
   const server = await startScriptedServer(
     ({ path, headers }) => {
@@ -66,7 +80,7 @@ export async function startScriptedOperator(versions: readonly number[]): Promis
       }
       return problem(404, 'not_found');
     },
-    () => state.now,
+    () => new Date(Date.now() + state.skewMs),
   );
   const { url, close } = server;
   return Object.assign(state, server, {
@@ -78,6 +92,7 @@ export async function startScriptedOperator(versions: readonly number[]): Promis
   });
 }
 
+export const catalogReadAt = '2026-11-24T21:00:00.000Z';
 export const scriptedRun = RUN;
 
 /** A release at some point of its life. */
