@@ -39,7 +39,7 @@ async function serve(config: Config, asJson: boolean, stopping: AbortSignal): Pr
   const { log, flush } = createLog(config, logFile);
   resources.defer(flush);
   resources.defer(await startTracing(process.env, { name: 'fededge-server', version }));
-  const [target, { openDeps }, { createApp }, { createEntrance }, { listen }, { runWorker }, { announce }] =
+  const [target, { openDeps }, { createApi }, { createEntrance }, { listen }, { runWorker }, { announce }] =
     await Promise.all([
       ownership ? startDatabase(ownership, log, resources) : config.databaseUrl!,
       import('./bootstrap.ts'),
@@ -62,7 +62,8 @@ async function serve(config: Config, asJson: boolean, stopping: AbortSignal): Pr
   const onWait = (schema: string) => entrance.explain({ schema });
   const opened = await openDeps({ config, log, stopping, target, publicUrl, metrics, onWait });
   resources.defer(opened.close);
-  entrance.open(createApp(opened.deps));
+  const { app, quick } = createApi(opened.deps);
+  entrance.open({ fetch: app.fetch, quick });
   const stopped = untilAborted(stopping);
   const working = config.worker === 'embedded' ? runWorker(opened.deps, { signal: stopping }) : stopped;
   const watching = watchCatalogOf(config, opened.deps);

@@ -25,11 +25,25 @@ import { uploadsRoutes } from './routes/uploads.ts';
 import { versionsRoutes } from './routes/versions.ts';
 import { wellKnownRoutes } from './routes/well-known.ts';
 import { renderUnknown } from './unknown-routes.ts';
+import { createHotFiles } from './wire/hot-files.ts';
 import { measureRequests } from './wire/measured-requests.ts';
+import { createQuickDownloads, type Quick } from './wire/quick-downloads.ts';
 import { closeUnreadBodies } from './wire/unread-bodies.ts';
 
-/** The whole HTTP API. Stateless: any number of replicas may serve the same database and blobs. */
+/** The whole HTTP API, with what it can answer before a router has a look. */
+export interface Api {
+  app: OpenAPIHono<AppEnv>;
+  quick: Quick;
+}
+
 export function createApp(deps: Deps, options: GuardOptions = {}): OpenAPIHono<AppEnv> {
+  return createApi(deps, options).app;
+}
+
+/** Stateless: any number of replicas may serve the same database and blobs. */
+export function createApi(deps: Deps, options: GuardOptions = {}): Api {
+  const hot = createHotFiles(deps.blobs);
+  const guards = createGuards(deps, options);
   const app = new OpenAPIHono<AppEnv>();
   let document: Document | undefined;
   const readDocument = () => {
@@ -53,7 +67,7 @@ export function createApp(deps: Deps, options: GuardOptions = {}): OpenAPIHono<A
       ms: Math.round(performance.now() - started),
     });
   });
-  for (const guard of createGuards(deps, options)) app.use(guard);
+  for (const handler of guards.handlers) app.use(handler);
   app.route('/', wellKnownRoutes(deps));
   app.route('/', enrollmentTokensRoutes(deps));
   app.route('/', ownDeviceRoutes(deps));
@@ -61,7 +75,7 @@ export function createApp(deps: Deps, options: GuardOptions = {}): OpenAPIHono<A
   app.route('/', tokensRoutes(deps));
   app.route('/', operatorKeysRoutes(deps));
   app.route('/', modelsRoutes(deps));
-  app.route('/', versionsRoutes(deps));
+  app.route('/', versionsRoutes(deps, hot));
   app.route('/', releasesRoutes(deps));
   app.route('/', runsRoutes(deps));
   app.route('/', roundsRoutes(deps));
@@ -73,5 +87,5 @@ export function createApp(deps: Deps, options: GuardOptions = {}): OpenAPIHono<A
   app.route('/', docsRoutes(readDocument));
   app.onError(renderError);
   app.notFound((c) => renderUnknown(c, readDocument()));
-  return app;
+  return { app, quick: createQuickDownloads(deps, guards, hot) };
 }

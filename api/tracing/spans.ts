@@ -10,14 +10,18 @@ import {
 
 const tracer = trace.getTracer('fededge');
 
+/** Whether anybody takes traces from this process. */
+export function isTracing(): boolean {
+  return propagation.fields().includes('traceparent');
+}
+
 /**
  * The trace of a round as a W3C `traceparent`: its trace id is the round's id, so that every process and device that has
  * a part in the round can name it without asking. Undefined while nobody traces here.
  */
 export function traceparentOf(roundId: string): string | undefined {
   const traceId = traceIdOf(roundId);
-  const isTracing = propagation.fields().includes('traceparent');
-  return isTracing ? `00-${traceId}-${traceId.slice(16)}-01` : undefined;
+  return isTracing() ? `00-${traceId}-${traceId.slice(16)}-01` : undefined;
 }
 
 /** Does `work` in a span of the caller's trace, or of the one that `traceparent` names. Nearly free while nobody traces. */

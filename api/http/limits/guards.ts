@@ -5,7 +5,7 @@ import type { AppEnv } from '../context.ts';
 import { securityHeaders } from '../wire/answer-headers.ts';
 import { createCors } from '../wire/cors.ts';
 import { createLoadGauge, type Load } from './load.ts';
-import { createRateLimits } from './rate-limits.ts';
+import { createRateLimits, type RateLimits } from './rate-limits.ts';
 import { shedLoad } from './shedding.ts';
 import { createUploadSlots } from './upload-slots.ts';
 
@@ -14,18 +14,31 @@ export interface GuardOptions {
   readLoad?: (() => Load) | undefined;
 }
 
-/** What stands before every route, in this order: headers, preflights, load, limits by address. */
+export interface Guards {
+  /** What stands before every route, in this order: headers, preflights, load, limits by address. */
+  handlers: MiddlewareHandler<AppEnv>[];
+  limits: RateLimits;
+  readLoad(): Load;
+  /** The headers that every answer has. */
+  commonHeaders(requestId: string, origin: string | undefined): Record<string, string>;
+}
+
 export function createGuards(
   deps: Pick<Deps, 'config' | 'clock' | 'publicUrl'>,
   { readLoad = createLoadGauge() }: GuardOptions,
-): MiddlewareHandler<AppEnv>[] {
+): Guards {
   const { corsOrigins, uploads } = deps.config.limits;
   const cors = createCors(corsOrigins);
   const always = securityHeaders(deps);
   const limits = createRateLimits(deps);
   const slots = createUploadSlots({ slots: uploads });
+  const commonHeaders = (requestId: string, origin: string | undefined) => ({
+    'x-request-id': requestId,
+    ...always,
+    ...cors.headersFor(origin),
+  });
   const prepare = createMiddleware<AppEnv>(async (c, next) => {
-    const common = { 'x-request-id': c.var.requestId, ...always, ...cors.headersFor(c.req.header('origin')) };
+    const common = commonHeaders(c.var.requestId, c.req.header('origin'));
     c.set('commonHeaders', common);
     c.set('uploads', slots);
     c.set('countRequest', (principal) => limits.countPrincipal(c, principal));
@@ -35,10 +48,13 @@ export function createGuards(
     if (!c.res.headers.has('x-request-id')) setHeaders(c, common);
   });
   const countAddress = createMiddleware<AppEnv>(async (c, next) => {
-    limits.countAddress(c);
+    const { method, path } = c.req;
+    const remoteAddress = c.env?.incoming?.socket.remoteAddress;
+    limits.countAddress(c, { method, path, remoteAddress, forwardedFor: c.req.header('x-forwarded-for') });
     await next();
   });
-  return [prepare, cors.answerPreflights, shedLoad(readLoad), countAddress];
+  const handlers = [prepare, cors.answerPreflights, shedLoad(readLoad), countAddress];
+  return { handlers, limits, readLoad, commonHeaders };
 }
 
 function setHeaders(c: { header(name: string, value: string): void }, headers: Record<string, string>): void {

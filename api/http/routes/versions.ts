@@ -21,7 +21,7 @@ import {
 } from '../schemas/versions.ts';
 import { declaredBody } from '../wire/body.ts';
 import { sendFile } from '../wire/downloads.ts';
-import { createHotFiles } from '../wire/hot-files.ts';
+import type { HotFiles } from '../wire/hot-files.ts';
 import { matchesEtag } from '../wire/ranges.ts';
 
 const tag = 'Models';
@@ -120,9 +120,9 @@ const getCurrentOperation = defineOperation({
   problems: ['no_version', 'no_release'],
 });
 
-export function versionsRoutes(deps: Deps): OpenAPIHono<AppEnv> {
+export function versionsRoutes(deps: Deps, hot: HotFiles): OpenAPIHono<AppEnv> {
   const { maxUpdateBytes: maxBytes } = deps.config;
-  const source = { blobs: deps.blobs, hot: createHotFiles(deps.blobs) };
+  const source = { blobs: deps.blobs, hot };
   return createRouter()
     .openapi(createVersionOperation, async (c) => {
       const { model } = c.req.valid('param');

@@ -3,7 +3,7 @@ import type { Context } from 'hono';
 import { FedEdgeError } from '../../domain/errors.ts';
 import type { BlobStore } from '../../store/blobs/blob-store.ts';
 import type { AppEnv } from '../context.ts';
-import { writeDigest } from './digests.ts';
+import { etagOf, headersOf, validatorsOf } from './file-headers.ts';
 import type { HotFiles } from './hot-files.ts';
 import { type ByteRange, matchesEtag, selectRange } from './ranges.ts';
 
@@ -25,14 +25,10 @@ export interface FileSource {
  * Sends a file, a range of it, or 304: conditional requests and ranges as RFC 9110 has them. Streams with
  * backpressure; throws before the first byte is sent if the blob cannot be read. Throws `range_not_satisfiable`.
  */
-export async function sendFile(
-  c: Context<AppEnv>,
-  source: FileSource,
-  { blobKey, digest, bytes }: StoredFile,
-): Promise<Response> {
-  const etag = `"${digest}"`;
-  const validators = { etag, 'cache-control': 'private, max-age=31536000, immutable' };
-  if (matchesEtag(c.req.header('if-none-match'), etag)) return c.body(null, 304, validators);
+export async function sendFile(c: Context<AppEnv>, source: FileSource, file: StoredFile): Promise<Response> {
+  const { blobKey, bytes } = file;
+  const etag = etagOf(file);
+  if (matchesEtag(c.req.header('if-none-match'), etag)) return c.body(null, 304, validatorsOf(file));
   const asked = { range: c.req.header('range'), ifRange: c.req.header('if-range') };
   const range = selectRange(bytes, etag, asked);
   if (range === 'unsatisfiable') {
@@ -41,16 +37,7 @@ export async function sendFile(
   }
   const isPart = range !== 'whole';
   const part = isPart ? range : { start: 0, end: bytes };
-  const headers = {
-    ...validators,
-    'content-type': 'application/octet-stream',
-    'content-length': String(part.end - part.start),
-    'accept-ranges': 'bytes',
-    'repr-digest': writeDigest(digest),
-    ...(isPart
-      ? { 'content-range': `bytes ${part.start}-${part.end - 1}/${bytes}` }
-      : { 'content-digest': writeDigest(digest) }),
-  };
+  const headers = headersOf(file, isPart ? part : undefined);
   const status = isPart ? 206 : 200;
   if (c.req.method === 'HEAD') return c.body(null, status, headers);
   c.set('fileBytes', part.end - part.start);

@@ -2,6 +2,7 @@ import type { OpenAPIHono } from '@hono/zod-openapi';
 import { problems } from '../../domain/errors.ts';
 import type { AppEnv } from '../context.ts';
 import { securityHeaders } from './answer-headers.ts';
+import type { Quick } from './quick-downloads.ts';
 
 type Fetch = OpenAPIHono<AppEnv>['fetch'];
 
@@ -11,22 +12,26 @@ type Fetch = OpenAPIHono<AppEnv>['fetch'];
  */
 export interface Entrance {
   fetch: Fetch;
+  quick: Quick;
   /** What the 503 names as being waited for, as `/readyz` does later. */
   explain(checks: Readonly<Record<string, string>>): void;
-  open(app: { fetch: Fetch }): void;
+  open(app: { fetch: Fetch; quick: Quick }): void;
 }
 
 export function createEntrance(): Entrance {
   let checks: Readonly<Record<string, string>> | undefined;
   let current: Fetch = (request) =>
     new URL(request.url).pathname === '/livez' ? alive() : unavailable(checks);
+  let quick: Quick = () => false;
   return {
     fetch: (...request) => current(...request),
+    quick: (...request) => quick(...request),
     explain: (waitedFor) => {
       checks = waitedFor;
     },
     open: (app) => {
       current = app.fetch;
+      quick = app.quick;
     },
   };
 }

@@ -7,11 +7,20 @@ const MAX_BYTES = 32 << 20;
 export interface HotFiles {
   /** The blob's bytes, which nobody may change; undefined: it is too large to be kept. Throws what reading throws. */
   get(key: string, bytes: number): Promise<Uint8Array<ArrayBuffer>> | undefined;
+  /** The blob's bytes if they are in memory now. */
+  peek(key: string): Uint8Array<ArrayBuffer> | undefined;
+}
+
+interface HotFile {
+  bytes: number;
+  content: Promise<Uint8Array<ArrayBuffer>>;
+  /** Once it is there. */
+  loaded?: Uint8Array<ArrayBuffer>;
 }
 
 /** Bounded by bytes, the least recently used go first. Blobs are written once, so nothing in here gets old. */
 export function createHotFiles(blobs: Pick<BlobStore, 'read'>): HotFiles {
-  const files = new Map<string, { bytes: number; content: Promise<Uint8Array<ArrayBuffer>> }>();
+  const files = new Map<string, HotFile>();
   let keptBytes = 0;
 
   function forget(key: string): void {
@@ -22,23 +31,32 @@ export function createHotFiles(blobs: Pick<BlobStore, 'read'>): HotFiles {
   /** Those who ask while it is being read wait for the one read. */
   function load(key: string, bytes: number): Promise<Uint8Array<ArrayBuffer>> {
     const content = readWhole(blobs, key, bytes);
-    content.catch(() => forget(key));
+    content.then(
+      (loaded) => keepLoaded(key, loaded),
+      () => forget(key),
+    );
     return content;
+  }
+
+  function keepLoaded(key: string, loaded: Uint8Array<ArrayBuffer>): void {
+    const file = files.get(key);
+    if (file) file.loaded = loaded;
   }
 
   return {
     get(key, bytes) {
       if (bytes > MAX_FILE_BYTES) return undefined;
-      const content = files.get(key)?.content ?? load(key, bytes);
+      const file = files.get(key) ?? { bytes, content: load(key, bytes) };
       forget(key);
-      files.set(key, { bytes, content });
+      files.set(key, file);
       keptBytes += bytes;
       for (const oldest of files.keys()) {
         if (keptBytes <= MAX_BYTES) break;
         forget(oldest);
       }
-      return content;
+      return file.content;
     },
+    peek: (key) => files.get(key)?.loaded,
   };
 }
 

@@ -1,10 +1,11 @@
-import type { Server } from 'node:http';
+import { createServer, type Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
-import { createAdaptorServer } from '@hono/node-server';
+import { getRequestListener } from '@hono/node-server';
 import type { OpenAPIHono } from '@hono/zod-openapi';
 import type { AppEnv } from '../context.ts';
 import { groupAddress } from '../limits/client-addresses.ts';
 import { closeStalled } from './progress.ts';
+import type { Quick } from './quick-downloads.ts';
 
 export interface Listening {
   url: string;
@@ -47,19 +48,23 @@ const serverOptions = {
   noDelay: true,
 } as const;
 
-/** Serves the app. Rejects if the address is taken. */
+/** Serves the app, where `quick` has not answered. Rejects if the address is taken. */
 export async function listen(
-  app: Pick<OpenAPIHono<AppEnv>, 'fetch'>,
+  app: Pick<OpenAPIHono<AppEnv>, 'fetch'> & { quick?: Quick },
   { host, port }: { host: string; port: number },
   limits: Partial<ConnectionLimits> = {},
 ): Promise<Listening> {
   const { most, mostPerAddress, stalledMs, headMs } = { ...defaultLimits, ...limits };
-  const server = createAdaptorServer({
-    fetch: (request, env) => app.fetch(request, env as AppEnv['Bindings']),
+  const answer = getRequestListener((request, env) => app.fetch(request, env as AppEnv['Bindings']), {
     // unread-bodies.ts does that, with a tighter bound.
     autoCleanupIncoming: false,
-    serverOptions: { ...serverOptions, headersTimeout: headMs, connectionsCheckingInterval: headMs / 2 },
-  }) as Server;
+  });
+  const server = createServer(
+    { ...serverOptions, headersTimeout: headMs, connectionsCheckingInterval: headMs / 2 },
+    (incoming, outgoing) => {
+      if (!app.quick?.(incoming, outgoing)) void answer(incoming, outgoing);
+    },
+  );
   server.timeout = SILENT_SOCKET_MS;
   if (Number.isFinite(most)) server.maxConnections = most;
   limitAddresses(server, mostPerAddress);

@@ -2,8 +2,8 @@ import { errors, type JWTPayload, jwtVerify } from 'jose';
 import type { Deps } from '../../deps.ts';
 import { FedEdgeError } from '../../domain/errors.ts';
 import { grantsRole, type Policy, type Principal } from '../../domain/role.ts';
-import { cached } from '../../store/identity/credential-cache.ts';
-import { findDeviceKey } from '../../store/identity/device-keys.ts';
+import { cached, recall } from '../../store/identity/credential-cache.ts';
+import { type DeviceKeyRow, findDeviceKey } from '../../store/identity/device-keys.ts';
 import { findOperatorKeyBySecret } from '../../store/identity/operator-keys.ts';
 import { readCompactJws } from './compact-jws.ts';
 import { authenticateByIssuer } from './oidc/operator-tokens.ts';
@@ -13,6 +13,8 @@ export const ACCESS_TOKEN_TYPE = 'at+jwt';
 export const ACCESS_TOKEN_SECONDS = 600;
 /** Between the clocks of two replicas; callers have to be as exact. */
 export const CLOCK_TOLERANCE_SECONDS = 5;
+
+type DevicePrincipal = Extract<Principal, { kind: 'device' }>;
 
 const BEARER = /^Bearer +([\w.-]+)$/i;
 
@@ -67,17 +69,41 @@ async function authenticateByToken(deps: Deps, token: string): Promise<Principal
   return issuer ? authenticateByIssuer(issuer, token, deps.clock.now()) : authenticateDevice(deps, token);
 }
 
+/**
+ * The device whose access token this is, if all that `authenticate` would look at is remembered and well. Undefined: it
+ * has to look, and to say what is wrong.
+ */
+export function recallDevice(deps: Deps, authorization: string | undefined): DevicePrincipal | undefined {
+  const token = authorization?.match(BEARER)?.[1];
+  if (token === undefined) return undefined;
+  const now = deps.clock.now();
+  const known = recall<VerifiedToken>(deps.credentials, tokenEntry(token), now);
+  if (!known || !isStillValid(deps, known, now)) return undefined;
+  const { federationId, owner: id, thumbprint } = known;
+  const key = recall<KnownKey>(deps.credentials, keyEntry(known), now);
+  if (key?.owner !== id || key.deviceState !== 'active' || key.state !== 'active') return undefined;
+  return { kind: 'device', id, federationId, thumbprint };
+}
+
+const tokenEntry = (token: string) => `token:${hashSecret(token)}`;
+const keyEntry = ({ federationId, thumbprint }: { federationId: string; thumbprint: string }) =>
+  `${federationId}:${thumbprint}`;
+
 async function authenticateDevice(deps: Deps, token: string): Promise<Principal> {
-  const { federationId, owner: deviceId, thumbprint } = await readAccessToken(deps, token);
-  const key = await cached(deps.credentials, `${federationId}:${thumbprint}`, deps.clock.now(), async () => {
+  const known = await readAccessToken(deps, token);
+  const { federationId, owner: deviceId, thumbprint } = known;
+  const key = await cached(deps.credentials, keyEntry(known), deps.clock.now(), async () => {
     const row = await findDeviceKey(deps.db.pool, federationId, thumbprint);
-    return row && { owner: row.deviceId, state: row.state, deviceState: row.deviceState };
+    return row && ({ owner: row.deviceId, state: row.state, deviceState: row.deviceState } as KnownKey);
   });
   if (key?.owner !== deviceId) throw new FedEdgeError('unauthorized');
   if (key.deviceState === 'revoked') throw new FedEdgeError('device_revoked');
   if (key.state !== 'active' && key.state !== 'next') throw new FedEdgeError('unauthorized');
   return { kind: 'device', id: deviceId, federationId, thumbprint };
 }
+
+/** A device's key, as the database has it. */
+type KnownKey = { owner: string } & Pick<DeviceKeyRow, 'state' | 'deviceState'>;
 
 /** An access token whose signature was found to be ours. */
 interface VerifiedToken {
@@ -97,9 +123,12 @@ interface VerifiedToken {
 async function readAccessToken(deps: Deps, token: string): Promise<VerifiedToken> {
   const now = deps.clock.now();
   const verify = () => verifyAccessToken(deps, token);
-  const known = (await cached(deps.credentials, `token:${hashSecret(token)}`, now, verify))!;
-  const isValid = now.getTime() < known.validUntilMs && deps.keys.verifying.get(known.kid) === known.key;
-  return isValid ? known : verify();
+  const known = (await cached(deps.credentials, tokenEntry(token), now, verify))!;
+  return isStillValid(deps, known, now) ? known : verify();
+}
+
+function isStillValid({ keys }: Deps, { validUntilMs, kid, key }: VerifiedToken, now: Date): boolean {
+  return now.getTime() < validUntilMs && keys.verifying.get(kid) === key;
 }
 
 async function verifyAccessToken(deps: Deps, token: string): Promise<VerifiedToken> {

@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { hash, randomBytes } from 'node:crypto';
 
 const SECRET_BYTES = 32;
 
@@ -15,5 +15,5 @@ export function newSecret(prefix: string): string {
 
 /** What is stored of a secret: SHA-256, hex. 256 random bits need neither salt nor stretching. */
 export function hashSecret(secret: string): string {
-  return createHash('sha256').update(secret).digest('hex');
+  return hash('sha256', secret, 'hex');
 }

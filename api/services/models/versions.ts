@@ -7,6 +7,7 @@ import type { TensorHeader } from '../../domain/tensors.ts';
 import type { DeclaredBody } from '../../domain/update.ts';
 import { maxUpdateBytes } from '../../domain/update.ts';
 import type { Queryable } from '../../store/database.ts';
+import type { PermittedFile } from '../../store/identity/download-permits.ts';
 import { newId } from '../../store/ids.ts';
 import { recordAudit } from '../../store/journal/audit.ts';
 import { channels, notify } from '../../store/journal/channels.ts';
@@ -15,8 +16,8 @@ import { abandonBlob, reserveBlob, settleBlob } from '../../store/models/blob-ro
 import { hasOpenRun, lockModel, type ModelRow, moveHead } from '../../store/models/models.ts';
 import {
   findVersion,
+  findWeights,
   insertVersion,
-  isAssigned,
   listVersions as listVersionRows,
   nextVersion,
   type VersionRow,
@@ -138,22 +139,41 @@ export async function requireVersion(
   return { ...row, model: model.name };
 }
 
-/** The version whose weights the principal may fetch: a device those that its assignment or `current` names. */
+/** The weights that the principal may fetch: a device those that its assignment or `current` names. */
 export async function requireDownload(
   deps: Deps,
   principal: Principal,
-  modelName: string,
+  model: string,
   version: number,
-): Promise<NamedVersion> {
-  const model = await requireModelSummary(deps, principal, modelName);
-  const row = await findVersion(deps.db.pool, model.id, version);
+): Promise<PermittedFile> {
+  const find = () => findDownload(deps, principal, model, version);
+  const { permits } = deps.credentials;
+  const now = deps.clock.now();
+  const file =
+    principal.kind === 'operator'
+      ? await find()
+      : (permits.find(principal.id, model, version, now) ?? (await permits.load(principal.id, now, find)));
+  if (!file) throw new FedEdgeError('not_found');
+  return file;
+}
+
+async function findDownload(
+  deps: Deps,
+  principal: Principal,
+  name: string,
+  version: number,
+): Promise<PermittedFile | undefined> {
+  const { pool } = deps.db;
+  const { federationId, id } = principal;
+  const isDevice = principal.kind === 'device';
+  const found = await findWeights(pool, { federationId, name, version, ...(isDevice && { deviceId: id }) });
+  if (!found) return undefined;
+  const { isAssigned, head, ...file } = found;
   const isAllowed =
-    row !== undefined &&
-    (principal.kind === 'operator' ||
-      (await isAssigned(deps.db.pool, principal.id, model.id, version)) ||
-      (await decideVersion(deps, principal, model)).version === version);
-  if (!isAllowed) throw new FedEdgeError('not_found');
-  return { ...row, model: model.name };
+    !isDevice ||
+    isAssigned ||
+    (await decideVersion(deps, principal, { federationId, name, head })).version === version;
+  return isAllowed ? { ...file, model: name, version } : undefined;
 }
 
 export async function listVersions(

@@ -84,6 +84,7 @@ export async function returnAssignment(
     if (settled) await notify(tx, channels.work);
     return settled;
   });
+  deps.credentials.permits.forget(device.id);
   if (returned) return;
   const { state } = await requireAssignment(deps, device, assignmentId);
   if (state !== 'returned') throw new FedEdgeError('assignment_settled', { state });

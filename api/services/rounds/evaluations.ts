@@ -48,6 +48,7 @@ export async function submitEvaluation(
   const accepted = await unlessRefused(() =>
     deps.db.transaction(async (tx) => requireAccepted(await acceptEvaluation(tx, evaluation))),
   );
+  deps.credentials.permits.forget(device.id);
   if (accepted) return toReceipt(evaluation);
   // The round or the assignment moved on meanwhile: their state now says what became of the results.
   const again = await admitEvaluation(deps, await requireAssignment(deps, device, assignmentId), report);

@@ -144,6 +144,7 @@ async function acknowledge(
   const accepted = await unlessRefused(() =>
     deps.db.transaction(async (tx) => requireAccepted(await acceptUpdate(tx, update))),
   );
+  deps.credentials.permits.forget(device.id);
   if (!accepted) return explainRefusal(deps, device, assignment.id, update);
   await deps.failpoint('update.after_commit');
   return toReceipt('accepted', { ...update, sequence: accepted.sequence });

@@ -1,5 +1,6 @@
 import { channels } from '../journal/channels.ts';
 import type { Listener } from '../journal/listener.ts';
+import { createDownloadPermits, type DownloadPermits } from './download-permits.ts';
 
 const TTL_MS = 15_000;
 const MAX_ENTRIES = 50_000;
@@ -18,13 +19,30 @@ interface Entry {
 export interface CredentialCache {
   entries: Map<string, Entry>;
   generation: number;
+  /** What devices may fetch. */
+  permits: DownloadPermits;
 }
 
 /** One a process. Whatever replica changes a credential, the `credentials` channel makes this one forget it. */
 export function createCredentialCache(listener: Listener): CredentialCache {
-  const cache: CredentialCache = { entries: new Map(), generation: 0 };
+  const cache: CredentialCache = {
+    entries: new Map(),
+    generation: 0,
+    permits: createDownloadPermits(listener),
+  };
   listener.subscribe(channels.credentials, (owner) => forgetCredentials(cache, owner));
   return cache;
+}
+
+/** The remembered value under `key`. */
+export function recall<T extends { owner: string }>(
+  cache: CredentialCache,
+  key: string,
+  now: Date,
+): T | undefined {
+  const found = cache.entries.get(key);
+  const age = found ? now.getTime() - found.loadedAt : Number.NaN;
+  return found && age >= 0 && age < TTL_MS ? (found.value as T) : undefined;
 }
 
 /** The remembered value under `key`, else what `load` finds. That there is none is never remembered. */
@@ -34,9 +52,8 @@ export async function cached<T extends { owner: string }>(
   now: Date,
   load: () => Promise<T | undefined>,
 ): Promise<T | undefined> {
-  const found = cache.entries.get(key);
-  const age = found ? now.getTime() - found.loadedAt : Number.NaN;
-  if (found && age >= 0 && age < TTL_MS) return found.value as T;
+  const found = recall<T>(cache, key, now);
+  if (found) return found;
   const generation = cache.generation;
   const value = await load();
   if (value === undefined) cache.entries.delete(key);

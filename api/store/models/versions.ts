@@ -1,8 +1,8 @@
-import { and, eq, max } from 'drizzle-orm';
+import { and, eq, max, sql } from 'drizzle-orm';
 import type { Page } from '../../domain/page.ts';
 import type { Queryable } from '../database.ts';
 import { afterCursor, pageOrder } from '../pages.ts';
-import { assignments, modelVersions, rounds } from '../schema.ts';
+import { assignments, models, modelVersions, rounds } from '../schema.ts';
 
 export type VersionRow = typeof modelVersions.$inferSelect;
 
@@ -60,25 +60,29 @@ export async function findVersionByDigest(
   return rows[0];
 }
 
-/** True if an open assignment of the device names the version. */
-export async function isAssigned(
+/**
+ * A version's file by the model's name, the model's head, and whether an open assignment of the device, if one is given,
+ * names the version.
+ */
+export async function findWeights(
   q: Queryable,
-  deviceId: string,
-  modelId: string,
-  version: number,
-): Promise<boolean> {
-  const named = await q
-    .select({ id: assignments.id })
-    .from(assignments)
-    .innerJoin(rounds, eq(rounds.id, assignments.roundId))
-    .where(
-      and(
-        eq(assignments.deviceId, deviceId),
-        eq(assignments.state, 'open'),
-        eq(rounds.modelId, modelId),
-        eq(rounds.baseVersion, version),
-      ),
-    )
-    .limit(1);
-  return named.length > 0;
+  asked: { federationId: string; name: string; version: number; deviceId?: string },
+) {
+  const { federationId, name, version, deviceId } = asked;
+  const assigned = sql<boolean>`exists (select 1 from ${assignments}
+    join ${rounds} on ${rounds.id} = ${assignments.roundId}
+    where ${assignments.deviceId} = ${deviceId ?? null}::uuid and ${assignments.state} = 'open'
+      and ${rounds.modelId} = ${models.id} and ${rounds.baseVersion} = ${version})`;
+  const rows = await q
+    .select({
+      blobKey: modelVersions.blobKey,
+      digest: modelVersions.digest,
+      bytes: modelVersions.bytes,
+      head: models.head,
+      isAssigned: assigned,
+    })
+    .from(models)
+    .innerJoin(modelVersions, and(eq(modelVersions.modelId, models.id), eq(modelVersions.version, version)))
+    .where(and(eq(models.federationId, federationId), eq(models.name, name)));
+  return rows[0];
 }
