@@ -65,6 +65,10 @@ export function createMetrics(build: { version: string; role: 'server' | 'worker
       auditLag: gauge('audit_lag_seconds', 'Age of the oldest audit entry that is not chained yet.'),
       connections: gauge('database_connections', 'Connections of this process by state.', ['state']),
       connectionsMax: gauge('database_connections_max', 'Connections that this process may open.'),
+      pendingFolds: gauge(
+        'pending_folds',
+        'Accepted updates of open train rounds that no checkpoint of a fold has yet.',
+      ),
       deadBlobs: gauge('dead_blobs', 'Blobs that the sweeper has to delete.'),
     },
   };

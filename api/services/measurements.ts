@@ -70,6 +70,7 @@ async function readState({ db, clock, config, metrics: { state } }: MeasuredDeps
   state.connectionsMax.set(config.databaseConnections);
   state.eventLag.set(ageSeconds(backlog.event));
   state.auditLag.set(ageSeconds(backlog.audit));
+  state.pendingFolds.set(backlog.pendingFolds);
   state.deadBlobs.set(backlog.deadBlobs);
   state.catalogFaults.set(backlog.catalogFaults);
   const renewedAt = backlog.lease === null ? now : Date.parse(backlog.lease) - config.leaseMs;

@@ -5,6 +5,7 @@ import {
   auditEntries,
   blobs,
   catalogs,
+  checkpoints,
   devices,
   events,
   leases,
@@ -51,12 +52,16 @@ export async function findBacklog(q: Queryable) {
     audit: string | null;
     lease: string | null;
     deadBlobs: number;
+    pendingFolds: number;
     catalogFaults: number;
   }>(sql`
     select (select min(${events.createdAt}) from ${events} where ${events.position} is null) as event,
       (select min(${auditEntries.createdAt}) from ${auditEntries} where ${auditEntries.position} is null) as audit,
       (select min(${leases.expiresAt}) from ${leases}) as lease,
       (select count(*)::int from ${blobs} where ${blobs.state} = 'dead') as "deadBlobs",
+      (select coalesce(sum(${rounds.accepted} - coalesce(${checkpoints.sequence}, 0)), 0)::int
+        from ${rounds} left join ${checkpoints} on ${checkpoints.roundId} = ${rounds.id}
+        where ${rounds.kind} = 'train' and ${rounds.state} in ('collecting', 'aggregating')) as "pendingFolds",
       (select coalesce(sum(jsonb_array_length(${catalogs.faults})), 0)::int from ${catalogs}) as "catalogFaults"`);
   return row!;
 }
