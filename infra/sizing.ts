@@ -25,7 +25,7 @@ export interface Size {
   costPerMonth: { computeAndStorage: number; trafficOut: number };
 }
 
-export const coefficients = {
+const coefficients = {
   /** Taking a body: received, hashed, checked for finite values, synced or sent to S3. CPU s/GB of the API. */
   intakeSecondsPerGb: 2.2,
   /** Sending a model file from memory. CPU s/GB of the API. */
@@ -62,7 +62,7 @@ export const coefficients = {
 } as const;
 
 /** US dollars a month on demand in a large cloud; put your own. */
-export const prices = { core: 28, memoryGb: 3.8, diskGb: 0.1, blobGb: 0.023, trafficOutGb: 0.09 } as const;
+const prices = { core: 28, memoryGb: 3.8, diskGb: 0.1, blobGb: 0.023, trafficOutGb: 0.09 } as const;
 
 const HOURS_PER_MONTH = 730;
 const GB = 1e9;

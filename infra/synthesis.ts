@@ -18,7 +18,7 @@ export async function synthesize(only?: string): Promise<Manifests> {
 }
 
 /** An environment's files: one for each part, `kustomization.yaml` for each layer and for the whole. */
-export function writeEnvironment(environment: Environment): Manifests {
+function writeEnvironment(environment: Environment): Manifests {
   const files: Manifests = new Map();
   const rendered = renderEnvironment(environment);
   const layers = layerNames.filter((layer) => rendered.some((part) => part.layer === layer));

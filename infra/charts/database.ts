@@ -1,5 +1,7 @@
+import type { ICluster } from '@kubernetes-models/cloudnative-pg/postgresql.cnpg.io/v1';
 import type { Environment } from '../environment.ts';
-import { ApiObject, type Chart } from '../kubernetes.ts';
+import { addObject } from '../flavours/typed-object.ts';
+import type { Chart } from '../kubernetes.ts';
 import { labelsOf, names } from '../names.ts';
 
 /** PostgreSQL by CloudNativePG. It makes the Secret `fededge-db-app`, whose `uri` is DATABASE_URL. */
@@ -7,7 +9,7 @@ export function database(chart: Chart, environment: Environment): void {
   const { database, observability } = environment.settings;
   if (database.kind !== 'cloudnative-pg') return;
   const { cpu, memory } = database.resources;
-  new ApiObject(chart, 'database', {
+  const cluster: ICluster = {
     apiVersion: 'postgresql.cnpg.io/v1',
     kind: 'Cluster',
     metadata: {
@@ -28,5 +30,6 @@ export function database(chart: Chart, environment: Environment): void {
       affinity: { enablePodAntiAffinity: true, topologyKey: 'kubernetes.io/hostname' },
       monitoring: { enablePodMonitor: observability.monitors },
     },
-  });
+  };
+  addObject(chart, cluster);
 }

@@ -1,5 +1,7 @@
+import type { IHTTPRoute } from '@kubernetes-models/gateway-api/gateway.networking.k8s.io/v1';
 import type { Environment } from '../environment.ts';
-import { ApiObject, type Chart, k8s } from '../kubernetes.ts';
+import { addObject } from '../flavours/typed-object.ts';
+import { type Chart, k8s } from '../kubernetes.ts';
 import { labelsOf, names, ports } from '../names.ts';
 import type { ExposureSettings } from '../settings.ts';
 
@@ -34,7 +36,7 @@ function addIngress(chart: Chart, environment: Environment, exposure: Exposure<'
 
 function addRoute(chart: Chart, environment: Environment, { host, gateway }: Exposure<'gateway'>): void {
   const { name, namespace, listener } = gateway;
-  new ApiObject(chart, 'route', {
+  const route: IHTTPRoute = {
     apiVersion: 'gateway.networking.k8s.io/v1',
     kind: 'HTTPRoute',
     metadata: { name: names.api, labels: labelsOf(environment, 'api') },
@@ -50,5 +52,6 @@ function addRoute(chart: Chart, environment: Environment, { host, gateway }: Exp
         },
       ],
     },
-  });
+  };
+  addObject(chart, route);
 }

@@ -1,5 +1,7 @@
+import type { IExternalSecret } from '@kubernetes-models/external-secrets/external-secrets.io/v1';
 import type { Environment } from '../environment.ts';
-import { ApiObject, type Chart } from '../kubernetes.ts';
+import { addObject } from '../flavours/typed-object.ts';
+import type { Chart } from '../kubernetes.ts';
 import { labelsOf, names } from '../names.ts';
 import { hasAgents } from '../workloads/agent-pod.ts';
 
@@ -13,7 +15,7 @@ export function secrets(chart: Chart, environment: Environment): void {
     ...(hasAgents(environment) ? [names.agentSecret] : []),
   ];
   for (const name of wanted) {
-    new ApiObject(chart, name, {
+    const externalSecret: IExternalSecret = {
       apiVersion: 'external-secrets.io/v1',
       kind: 'ExternalSecret',
       metadata: { name, labels: labelsOf(environment) },
@@ -23,6 +25,7 @@ export function secrets(chart: Chart, environment: Environment): void {
         target: { name, creationPolicy: 'Owner', deletionPolicy: 'Retain' },
         dataFrom: [{ extract: { key: `${secret.path}/${name}` } }],
       },
-    });
+    };
+    addObject(chart, externalSecret);
   }
 }

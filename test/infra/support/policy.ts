@@ -50,7 +50,7 @@ export function containerPolicy(
 }
 
 /** The API's pod, to be broken. */
-export function apiSpec(world: World): Pod['spec'] {
+function apiSpec(world: World): Pod['spec'] {
   return at(pick(world, 'Deployment', 'fededge-api'), 'spec.template.spec') as Pod['spec'];
 }
 
