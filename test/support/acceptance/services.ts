@@ -60,14 +60,18 @@ async function withServer(service: Service): Promise<Service & { server: Member 
   return { ...service, server: server! };
 }
 
-/** API replicas and workers on one PostgreSQL, with one folder of blobs. A fresh one unless `env` names one. */
+/**
+ * API replicas and workers on one PostgreSQL, with one folder of blobs below `parent`. A fresh database unless `env` names
+ * one.
+ */
 export async function startReplicas(
   counts: { api: number; workers: number },
   env: Environment = {},
+  parent = tmpdir(),
 ): Promise<Service & { replicas: Member[]; workers: Member[] }> {
   const roles = [...Array(counts.api).fill('api'), ...Array(counts.workers).fill('worker')];
   const database = env.DATABASE_URL === undefined ? await createDatabase() : undefined;
-  const service = await createService(roles, { ...env, ...database?.env }, database?.drop);
+  const service = await createService(roles, { ...env, ...database?.env }, database?.drop, parent);
   await startAll(service);
   const [replicas, workers] = (['api', 'worker'] as const).map((role) =>
     service.members.filter((member) => member.role === role),
@@ -88,8 +92,9 @@ async function createService(
   roles: readonly Member['role'][],
   env: Environment,
   dropDatabase?: () => Promise<void>,
+  parent = tmpdir(),
 ): Promise<Service> {
-  const dataDir = await mkdtemp(join(tmpdir(), 'fededge-acceptance-'));
+  const dataDir = await mkdtemp(join(parent, 'fededge-acceptance-'));
   // Where we are root, the database runs as a user that has to pass.
   await chmod(dataDir, 0o755);
   const publicUrl = 'http://fededge.test';
