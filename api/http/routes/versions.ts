@@ -110,7 +110,8 @@ const getCurrentOperation = defineOperation({
   summary: 'Get the version to use now',
   description:
     "What the model's release decides for this device; without a release the head. An operator gets what the release " +
-    'came to: its version when it is complete, before that the one before.',
+    'came to: its version when it is complete, before that the one before. The ETag also changes when another release ' +
+    'comes to the same version: devices that report on versions report on it once more then.',
   policy: 'member',
   request: { params, headers: z.object({ 'If-None-Match': text('The ETag that the caller has.', ETAG) }) },
   responses: {
@@ -152,8 +153,11 @@ export function versionsRoutes(deps: Deps, hot: HotFiles): OpenAPIHono<AppEnv> {
     })
     .openapi(getCurrentOperation, async (c) => {
       const { model } = c.req.valid('param');
-      const document = toModelVersion(await currentVersion(deps, c.var.principal, model));
-      const etag = `"${createHash('sha256').update(JSON.stringify(document)).digest('hex')}"`;
+      const { current, decidedBy } = await currentVersion(deps, c.var.principal, model);
+      const document = toModelVersion(current);
+      const etag = `"${createHash('sha256')
+        .update(JSON.stringify([document, decidedBy]))
+        .digest('hex')}"`;
       const headers = { etag, 'cache-control': 'private, no-cache' };
       if (matchesEtag(c.req.header('if-none-match'), etag)) return c.body(null, 304, headers);
       return c.json(document, 200, headers);

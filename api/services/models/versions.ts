@@ -187,15 +187,19 @@ export async function listVersions(
   return rows.map((row) => ({ ...row, model: model.name }));
 }
 
-/** The version that the caller is to use now. Throws `no_version`, and `no_release` if the release gives it none. */
+/**
+ * The version that the caller is to use now, and a mark of the release's activation that decided so. Throws `no_version`,
+ * and `no_release` if the release gives it none.
+ */
 export async function currentVersion(
   deps: Deps,
   principal: Principal,
   modelName: string,
-): Promise<NamedVersion> {
+): Promise<{ current: NamedVersion; decidedBy: string }> {
   const model = await requireModelSummary(deps, principal, modelName);
   const { version, release } = await decideVersion(deps, principal, model);
   const row = version === null ? undefined : await findVersion(deps.db.pool, model.id, version);
   if (!row) throw new FedEdgeError(release ? 'no_release' : 'no_version');
-  return { ...row, model: model.name };
+  const decidedBy = release ? `${release.id} ${release.activatedAt.toISOString()}` : 'head';
+  return { current: { ...row, model: model.name }, decidedBy };
 }

@@ -333,7 +333,7 @@ export const downloadWeights = <ThrowOnError extends boolean = false>(options: O
 /**
  * Get the version to use now
  *
- * What the model's release decides for this device; without a release the head. An operator gets what the release came to: its version when it is complete, before that the one before.
+ * What the model's release decides for this device; without a release the head. An operator gets what the release came to: its version when it is complete, before that the one before. The ETag also changes when another release comes to the same version: devices that report on versions report on it once more then.
  */
 export const getCurrentVersion = <ThrowOnError extends boolean = false>(options: Options<GetCurrentVersionData, ThrowOnError>) => options.client.get<GetCurrentVersionResponses, GetCurrentVersionErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }, { scheme: 'bearer', type: 'http' }],

@@ -17,19 +17,26 @@ export interface VersionReports {
   log: AgentLog;
 }
 
+interface Reported {
+  version: number;
+  etag: string | null;
+  evaluation: Evaluation;
+}
+
 /**
  * Asks for the version that the device is to use of each of its models. One that it has not reported on yet is measured on
- * the device's data, and the server is told. What fails is tried again at the next call.
+ * the device's data, and the server is told; once more, if another release has come to the same version. What fails is
+ * tried again at the next call.
  */
 export function createVersionReports(reports: VersionReports): () => Promise<void> {
-  const reported = new Map<string, number>();
+  const reported = new Map<string, Reported>();
   return async () => {
     for (const model of await reports.models()) {
       try {
-        const current = await findCurrent(reports.session, model);
-        if (!current || reported.get(model) === current.version) continue;
-        await report(reports, current);
-        reported.set(model, current.version);
+        const found = await findCurrent(reports.session, model);
+        const last = reported.get(model);
+        if (!found || (last && last.version === found.current.version && last.etag === found.etag)) continue;
+        reported.set(model, await report(reports, found, last));
       } catch (error) {
         reports.session.signal.throwIfAborted();
         reports.log.warn({ err: error, model }, 'a version cannot be reported on');
@@ -38,25 +45,39 @@ export function createVersionReports(reports: VersionReports): () => Promise<voi
   };
 }
 
+interface Found {
+  current: ModelVersion;
+  etag: string | null;
+}
+
 /** Undefined: there is no such model, or no version of it for this device. */
-async function findCurrent(session: Session, model: string): Promise<ModelVersion | undefined> {
+async function findCurrent(session: Session, model: string): Promise<Found | undefined> {
   try {
     const get = (signal: AbortSignal) => getCurrentVersion({ client: session.api, path: { model }, signal });
-    return (await session.insist(get)).data;
+    const { data, response } = await session.insist(get);
+    return { current: data, etag: response.headers.get('etag') };
   } catch (error) {
     if (hasCode(error, 'not_found', 'no_version', 'no_release')) return undefined;
     throw error;
   }
 }
 
-async function report({ session, trainer, log }: VersionReports, current: ModelVersion): Promise<void> {
+/** What was measured of a version holds for good. */
+async function report(
+  { session, trainer, log }: VersionReports,
+  { current, etag }: Found,
+  last: Reported | undefined,
+): Promise<Reported> {
   const { model, version } = current;
-  const { numExamples, metrics } = await measure(session, trainer, current);
-  if (numExamples === 0) return;
-  const path = { model, version };
-  const body = { numExamples, metrics };
-  await session.insist((signal) => reportVersion({ client: session.api, path, body, signal }));
-  log.info({ model, version, numExamples, metrics }, 'reported');
+  const evaluation = last?.version === version ? last.evaluation : await measure(session, trainer, current);
+  const { numExamples, metrics } = evaluation;
+  if (numExamples > 0) {
+    const path = { model, version };
+    const body = { numExamples, metrics };
+    await session.insist((signal) => reportVersion({ client: session.api, path, body, signal }));
+    log.info({ model, version, numExamples, metrics }, 'reported');
+  }
+  return { version, etag, evaluation };
 }
 
 async function measure(

@@ -196,3 +196,17 @@ it('a releaser halts a release, once and for all', async () => {
     body: { code: 'conflict', state: 'superseded' },
   });
 });
+
+it('the tag of the current version is another one when another release comes to the same version', async () => {
+  const [, digest] = await createVersions(test, 'tagged', 1);
+  const release = { model: 'tagged', version: 1, digest };
+  const tagAfter = async (content: object) => {
+    catalog.set('models/tagged.yaml', content);
+    await catalog.reconcile();
+    const { headers } = await test.app.request('/v1/models/tagged/current', { headers: device.headers });
+    return headers.get('etag');
+  };
+  const first = await tagAfter(release);
+  expect(await tagAfter(release)).toBe(first);
+  expect(await tagAfter({ ...release, salt: 'another' })).not.toBe(first);
+});
