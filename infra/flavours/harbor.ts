@@ -3,7 +3,7 @@ import { ApiObject, type Chart } from '../kubernetes.ts';
 import { labelsOf } from '../names.ts';
 
 /** The Secret that the pods' images are pulled with: `image.pullSecret`. */
-export const HARBOR_SECRET = 'fededge-harbor';
+const HARBOR_SECRET = 'fededge-harbor';
 
 /**
  * Harbor holds images and models. Project, robot account and replication are made by `node infra/harbor/main.ts`:
