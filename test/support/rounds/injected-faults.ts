@@ -27,7 +27,7 @@ export interface FaultyDeps {
  * What a client or a worker does after an outage: the same again. Any other error is thrown: a fault of the database or
  * the blob store may lead to nothing else.
  */
-export async function untilDone<T>(work: () => Promise<T>): Promise<T> {
+async function untilDone<T>(work: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt += 1) {
     try {
       return await work();
