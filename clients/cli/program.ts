@@ -133,6 +133,7 @@ Examples:
     .command('status')
     .description('show what devices get')
     .option('--model <name>', 'this model alone')
+    .addOption(new Option('--version <number>', 'with --watch, wait for this version').argParser(readCount))
     .option('--all', 'superseded releases too')
     .option('--watch', 'go on; with --model until it is complete (exit 0), paused or halted (exit 1)')
     .option('--every <duration>', 'how often to look', '2s');
@@ -142,7 +143,7 @@ Examples:
       `
 Examples:
   fededge release status
-  fededge release status --model mnist --watch
+  fededge release status --model mnist --watch --version 7
   fededge release status --json | tail -n 1 | jq '.releases[].state'`,
     )
     .action(run<StatusOptions>(showStatus));

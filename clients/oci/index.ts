@@ -3,13 +3,11 @@
  * OCI distribution specification 1.1, by plain `fetch`.
  */
 export type { Credentials } from './authentication.ts';
-export { formatReference, parseReference, type Reference } from './reference.ts';
+export { formatReference, parseReference } from './reference.ts';
 export type { RegistryOptions } from './registry.ts';
 export { RegistryError } from './registry-error.ts';
 export {
   CONFIG_TYPE,
-  type ModelConfig,
-  type Pushed,
   pullWeights,
   pushWeights,
   WEIGHTS_TYPE,

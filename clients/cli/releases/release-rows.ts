@@ -47,7 +47,7 @@ function formatVersion({ version, channel, digest, previous }: Release): string 
 }
 
 /** What each cohort gets at this step. */
-export function formatCohorts({ cohorts, step, state }: Release): string {
+function formatCohorts({ cohorts, step, state }: Release): string {
   if (state === 'paused' || state === 'halted') return 'none: all get the version before';
   return cohorts
     .map(({ name, percent }) => `${name} ${percent[Math.min(step, percent.length - 1)]}%`)
@@ -55,7 +55,7 @@ export function formatCohorts({ cohorts, step, state }: Release): string {
 }
 
 /** How far the metric is towards its bound: a full bar holds. */
-export function formatGate({ gate }: Release, { style, hasColour }: Look): string {
+function formatGate({ gate }: Release, { style, hasColour }: Look): string {
   if (!gate) return '-';
   const { metric, atLeast, atMost, value, reports, reportsNeeded, holds } = gate;
   const bound = atLeast === null ? `<= ${atMost}` : `>= ${atLeast}`;

@@ -9,6 +9,8 @@ import { parseDuration } from '../terminal/durations.ts';
 
 export interface StatusOptions extends ServerOptions {
   model?: string;
+  /** The version that is waited for: what was there before it decides nothing. */
+  version?: number;
   all?: boolean;
   watch?: boolean;
   every: string;
@@ -70,8 +72,9 @@ function tellChanges(
 }
 
 /** Watching one model ends when its release is through, or does not go on by itself. */
-function isDecided({ releases }: Standing, { model }: StatusOptions): boolean {
+function isDecided({ releases }: Standing, { model, version }: StatusOptions): boolean {
   const active = releases.find(({ state }) => state !== 'superseded');
+  if (version !== undefined && active?.version !== version) return false;
   return (
     model !== undefined &&
     active !== undefined &&
