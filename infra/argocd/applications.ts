@@ -35,18 +35,19 @@ export function layerApplications(
         path: `infra/manifests/${environment.name}/${layer}`,
       },
       destination,
-      ...followGit(environment, { keeps: layer === 'data' }),
+      ...followGit(environment, { keeps: layer === 'data', waits: layer === 'rollout' }),
     },
   }));
 }
 
 /**
  * Git is the state: what is changed by hand goes back, what left git goes, unless it holds data (`keeps`). Numbers of
- * replicas that an autoscaler sets are left to it.
+ * replicas that an autoscaler sets are left to it. A layer that `waits` has Jobs that wait for what may never come: what
+ * would be pruned last would wait for them, and the next commit, a revert perhaps, for that.
  */
 export function followGit(
   { settings }: Environment,
-  { keeps }: { keeps: boolean },
+  { keeps, waits = false }: { keeps: boolean; waits?: boolean },
 ): Pick<IApplicationSpec, 'syncPolicy' | 'ignoreDifferences' | 'revisionHistoryLimit'> {
   const { keda, argoRollouts } = settings.flavours;
   const scaled: Record<string, boolean> = {
@@ -65,20 +66,20 @@ export function followGit(
     );
   return {
     revisionHistoryLimit: 10,
-    syncPolicy: syncPolicy(keeps),
+    syncPolicy: syncPolicy(keeps, waits),
     ...(ignoreDifferences.length > 0 && { ignoreDifferences }),
   };
 }
 
-function syncPolicy(keeps: boolean): ISyncPolicy {
+function syncPolicy(keeps: boolean, waits: boolean): ISyncPolicy {
   return {
     automated: { prune: !keeps, selfHeal: true },
     syncOptions: [
       'ServerSideApply=true',
       'RespectIgnoreDifferences=true',
       'FailOnSharedResource=true',
-      'PruneLast=true',
+      ...(waits ? [] : ['PruneLast=true']),
     ],
-    retry: { limit: 5, backoff: { duration: '5s', factor: 2, maxDuration: '3m' } },
+    retry: { limit: 5, refresh: true, backoff: { duration: '5s', factor: 2, maxDuration: '3m' } },
   };
 }

@@ -15,21 +15,63 @@ export const serverSideDryRun: Step<Scene> = {
   independent: true,
   async run({ cluster: { kubectl }, repository, signal, say }) {
     const manifests = join(repository.folder, 'infra', 'manifests');
-    const objects = (await readObjects(manifests)).filter(({ kind }) => kind !== 'Kustomization');
+    const objects = await readManifests(manifests);
     await fetchCrds(signal, say);
     const before = await knownKinds(kubectl);
     await applyCrds(kubectl, new Set(objects.map(kindOf).filter((kind) => !before.has(kind))));
     const known = await knownKinds(kubectl);
     const asked = objects.filter((one) => known.has(kindOf(one)));
-    await createNamespaces(kubectl, asked);
+    const pods = asked.flatMap(podOf);
+    await prepareNamespaces(kubectl, asked);
     const faults: string[] = [];
-    for (const batch of batches(asked, 25)) faults.push(...(await dryRun(kubectl, batch)));
+    for (const batch of batches([...asked, ...pods], 25)) faults.push(...(await dryRun(kubectl, batch)));
     if (faults.length > 0) throw new Error(faults.join('\n'));
     const unknown = new Set(objects.filter((one) => !known.has(kindOf(one))).map(kindOf));
     const left = unknown.size > 0 ? `; no CRD could be had for ${[...unknown].join(', ')}` : '';
-    return `${asked.length} of ${objects.length} objects of ${new Set(asked.map(kindOf)).size} kinds${left}`;
+    return `${asked.length} of ${objects.length} objects of ${new Set(asked.map(kindOf)).size} kinds, and ${pods.length} pods of their templates under Pod Security${left}`;
   },
 };
+
+/** Each environment in a namespace of its own: what is there already (dev) could not become what another one says. */
+async function readManifests(folder: string): Promise<KubeObject[]> {
+  const environments = await readdir(folder);
+  const all = await Promise.all(
+    environments.map(async (environment) => {
+      const objects = await readObjects(join(folder, environment));
+      return objects.filter(({ kind }) => kind !== 'Kustomization').map((one) => moved(one, environment));
+    }),
+  );
+  return all.flat();
+}
+
+function moved(object: KubeObject, environment: string): KubeObject {
+  const { metadata, kind } = object;
+  const own = `dry-run-${environment}`;
+  if (kind === 'Namespace') return { ...object, metadata: { ...metadata, name: own } };
+  if (metadata.namespace === NAMESPACE) return { ...object, metadata: { ...metadata, namespace: own } };
+  if (kind === 'PersistentVolume')
+    return { ...object, metadata: { ...metadata, name: `${own}-${metadata.name}` } };
+  return object;
+}
+
+/** A workload is let in with a warning where its pods would be refused: they are tried too. */
+function podOf({ kind, metadata, spec }: KubeObject): KubeObject[] {
+  const template = spec?.template as { metadata?: object; spec?: { containers?: unknown } } | undefined;
+  if (!template?.spec?.containers) return [];
+  const { name, namespace } = metadata;
+  return [
+    {
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: {
+        ...template.metadata,
+        name: `${name}-${kind?.toLowerCase()}`,
+        ...(namespace && { namespace }),
+      },
+      spec: template.spec,
+    },
+  ];
+}
 
 /** Where CRDs come from is said in scripts/crds.ts; without a network those of an earlier time serve. */
 async function fetchCrds(signal: AbortSignal, say: (line: string) => void): Promise<void> {
@@ -85,13 +127,20 @@ async function readObjects(folder: string): Promise<KubeObject[]> {
   return documents.filter((one) => one?.kind);
 }
 
-/** What lies in a namespace that is not there cannot be tried. */
-async function createNamespaces(kubectl: Kubectl, objects: readonly KubeObject[]): Promise<void> {
-  const names = new Set(objects.map(({ metadata }) => metadata.namespace ?? NAMESPACE));
-  for (const name of names) {
+/** Namespaces, with their labels, and what pods name are really made: without them nothing in them can be tried. */
+async function prepareNamespaces(kubectl: Kubectl, objects: readonly KubeObject[]): Promise<void> {
+  const wanted = new Set(objects.flatMap(({ metadata }) => metadata.namespace ?? []));
+  const described = new Map(
+    objects.filter(({ kind }) => kind === 'Namespace').map((one) => [one.metadata.name, one]),
+  );
+  for (const name of wanted) {
     if (await kubectl.find('namespace', name)) continue;
-    await kubectl.apply({ apiVersion: 'v1', kind: 'Namespace', metadata: { name } });
+    await kubectl.apply(described.get(name) ?? { apiVersion: 'v1', kind: 'Namespace', metadata: { name } });
   }
+  const isOurs = ({ kind, metadata }: KubeObject) =>
+    kind === 'ServiceAccount' && metadata.namespace?.startsWith('dry-run-');
+  const accounts = objects.filter(isOurs);
+  if (accounts.length > 0) await kubectl.apply(accounts);
 }
 
 async function dryRun(kubectl: Kubectl, batch: readonly KubeObject[]): Promise<string[]> {
