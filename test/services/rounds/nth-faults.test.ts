@@ -118,7 +118,7 @@ function appendOf(file: Buffer, start: number): Append {
   return { ...declare(body), start, completes, totalBytes: undefined };
 }
 
-describe.each(parts)('each call of the database and the blob store in %s', (part) => {
+describe.each(parts)('each call of the database and the blob store in %s', { timeout: 180_000 }, (part) => {
   it.each(faultModes)('may fail %s: the same again leads to the same bytes', async (mode) => {
     const failed = await failEach(faulty, mode, async (disturbed, what) => {
       expect(await playRound(part, disturbed), what).toBe(expected);
