@@ -1,6 +1,6 @@
-import { copyFile, mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { isGit, type Workspace } from './workspace.ts';
 
 /** What the work tree has otherwise than the last commit, among these paths; new files too. The index stays as it is. */
@@ -27,15 +27,15 @@ export async function showChanges(
 
 /** In an index of its own, where everything is added. */
 async function withIndex(
-  { git, root }: Workspace,
+  { git }: Workspace,
   paths: readonly string[],
   args: readonly string[],
 ): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'fededge-index-'));
   try {
-    const own = resolve(root, (await git.run('rev-parse', '--git-path', 'index')).trim());
     const env = { GIT_INDEX_FILE: join(folder, 'index') };
-    await copyFile(own, env.GIT_INDEX_FILE).catch(() => undefined);
+    // Not a copy of the work tree's: that knows files by their time, and one written in the same second looks unchanged.
+    await git.attempt(['read-tree', 'HEAD'], env);
     // A path that is neither in the work tree nor in the index is no error here.
     for (const path of paths) await git.attempt(['add', '--all', '--', path], env);
     return (await git.attempt([...args, 'HEAD', '--', ...paths], env)).stdout;

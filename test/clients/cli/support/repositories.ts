@@ -11,6 +11,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { afterAll } from 'vitest';
 
 const source = new URL('../../../../', import.meta.url).pathname;
 
@@ -26,6 +27,9 @@ export interface Repository {
 }
 
 let template: string | undefined;
+afterAll(() => {
+  if (template !== undefined) rmSync(template, { recursive: true, force: true });
+});
 
 export function createRepository(): Repository {
   template ??= makeTemplate();
@@ -37,7 +41,6 @@ export function createRepository(): Repository {
 /** Made once for a test file. */
 function makeTemplate(): string {
   const root = mkdtempSync(join(tmpdir(), 'fededge-cli-template-'));
-  process.once('exit', () => rmSync(root, { recursive: true, force: true }));
   cpSync(join(source, 'infra'), join(root, 'infra'), {
     recursive: true,
     filter: (path) => !path.startsWith(join(source, 'infra', 'manifests')),
