@@ -1,0 +1,35 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { expect, it } from 'vitest';
+import { parse } from 'yaml';
+
+const folder = new URL('../../../.github/workflows/', import.meta.url);
+const read = (name: string) => readFileSync(new URL(name, folder), 'utf8');
+
+interface Workflow {
+  permissions: Record<string, string>;
+  jobs: Record<string, { steps: { uses?: string; run?: string }[]; 'timeout-minutes': number }>;
+}
+
+it.each(readdirSync(folder))('%s pins its actions, bounds its time and may read alone by default', (name) => {
+  const { permissions, jobs } = parse(read(name)) as Workflow;
+  expect(permissions).toEqual({ contents: 'read' });
+  for (const job of Object.values(jobs)) {
+    expect(job['timeout-minutes']).toBeGreaterThan(0);
+    for (const { uses } of job.steps) if (uses) expect(uses).toMatch(/@[0-9a-f]{40}$/);
+    // What a name holds is text to the shell, never a command.
+    for (const { run = '' } of job.steps) expect(run).not.toContain('${{');
+  }
+});
+
+it('builds every target that the Dockerfile names, then signs and attests it', () => {
+  const dockerfile = readFileSync(new URL('../../../infra/docker/Dockerfile', import.meta.url), 'utf8');
+  const targets = [...dockerfile.matchAll(/^FROM .* AS (fededge[a-z-]*)$/gm)].map((match) => match[1]);
+  const text = read('image.yml');
+  const built = [...text.matchAll(/target: (fededge[a-z-]*)/g)].map((match) => match[1]);
+  expect(targets).toHaveLength(3);
+  expect(built).toEqual(targets);
+  const commands = (parse(text) as Workflow).jobs.image!.steps.map(({ run = '' }) => run).join('\n');
+  for (const part of ['cosign sign', '--type cyclonedx', '--type slsaprovenance1', 'npm run sbom']) {
+    expect(commands).toContain(part);
+  }
+});
