@@ -3,9 +3,14 @@ import type { Release } from '../generated/types.gen.ts';
 /** `active`: its version is there, its gate holds, its first cohort gets it. `failed`: it will not be so by itself. */
 export type ReleaseVerdict = 'waiting' | 'active' | 'failed';
 
-export function judgeRelease({ state, version, gate }: Release): ReleaseVerdict {
+/**
+ * `wasRead`: its content has been the catalog's before. Until then a `superseded` release is an old one that comes back,
+ * by a revert, as soon as the server reads the catalog.
+ */
+export function judgeRelease({ state, version, gate }: Release, wasRead: boolean): ReleaseVerdict {
   if (state === 'complete') return 'active';
-  if (state === 'paused' || state === 'halted' || state === 'superseded') return 'failed';
+  if (state === 'superseded') return wasRead ? 'failed' : 'waiting';
+  if (state === 'paused' || state === 'halted') return 'failed';
   return state === 'rolling' && version !== null && (gate === null || gate.holds) ? 'active' : 'waiting';
 }
 

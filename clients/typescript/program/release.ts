@@ -20,7 +20,7 @@ const PAGE = 100;
 const help = `usage: release --model MODEL --content HASH [--timeout SECONDS]
 
 Waits until the release of MODEL with the content HASH has its version, its gate holds and its first cohort is active.
-Ends with 1 when it is paused, halted or superseded, or after the timeout (default 3600).
+Ends with 1 when it is paused, halted or superseded by another one, or after the timeout (default 3600).
 
   FEDEDGE_URL                the server
   FEDEDGE_OPERATOR_KEY_FILE  a file with an operator key (or FEDEDGE_OPERATOR_KEY)`;
@@ -56,6 +56,7 @@ async function awaitRelease(
   signal: AbortSignal,
 ): Promise<void> {
   let told = '';
+  let wasRead = false;
   const tell = (line: string) => {
     if (line !== told) console.log(line);
     told = line;
@@ -63,8 +64,9 @@ async function awaitRelease(
   for (;;) {
     try {
       const release = await find();
-      tell(release ? describeRelease(release) : `${model}: the catalog's content is not read yet`);
-      const verdict = release ? judgeRelease(release) : 'waiting';
+      wasRead ||= release !== undefined && release.state !== 'superseded';
+      tell(release && wasRead ? describeRelease(release) : `${model}: the catalog's content is not read yet`);
+      const verdict = release ? judgeRelease(release, wasRead) : 'waiting';
       if (verdict === 'failed') throw new ProgramError(`the release of ${model} failed: ${told}`);
       if (verdict === 'active') return;
     } catch (error) {

@@ -136,6 +136,8 @@ healthzPort: 12448
 cgroupDriver: cgroupfs
 failSwapOn: false
 containerRuntimeEndpoint: unix://$state/containerd/containerd.sock
+# A changed ConfigMap reaches its pods with the next sync; a minute would be half of the test.
+syncFrequency: 10s
 clusterDNS: ["$node"]
 clusterDomain: cluster.local
 resolvConf: /dev/null

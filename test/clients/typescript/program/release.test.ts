@@ -36,7 +36,7 @@ it.each<[string, Partial<Release>]>([
   ['failed', { state: 'halted', version: 7 }],
   ['failed', { state: 'superseded', version: 7 }],
 ])('is %s', (verdict, changes) => {
-  expect(judgeRelease(release(changes) as Release)).toBe(verdict);
+  expect(judgeRelease(release(changes) as Release, true)).toBe(verdict);
 });
 
 let folder: string;
@@ -91,6 +91,20 @@ it('ends with 1 when the gate has failed, and says why', async () => {
   const { code, errors } = await wait();
   expect(code).toBe(1);
   expect(errors).toContain('gate: accuracy 0.4 < 0.9');
+});
+
+it('waits for a content that comes back: until the catalog is read again, it is superseded', async () => {
+  answers = [release({ state: 'superseded', version: 6 }), release({ state: 'complete', version: 6 })];
+  const { code, lines } = await wait();
+  expect(code).toBe(0);
+  expect(lines).toEqual(["mnist: the catalog's content is not read yet", 'mnist: complete, version 6']);
+});
+
+it('ends with 1 when another content takes its place', async () => {
+  answers = [release({ state: 'rolling' }), release({ state: 'superseded' })];
+  const { code, errors } = await wait();
+  expect(code).toBe(1);
+  expect(errors).toContain('superseded');
 });
 
 it('ends with 1 after its time', async () => {
