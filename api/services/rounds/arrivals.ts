@@ -1,10 +1,13 @@
+/** Answers a key, together with others. */
+export type Gatherer<K, V> = (key: K) => Promise<V | undefined>;
+
 /**
  * Answers one key by one question to many: keys that come while a question is under way share the next one. Where `ask`
  * throws, all whom it asked for get the error.
  */
 export function gatherQuestions<K extends { id: string }, V>(
   ask: (keys: readonly K[]) => Promise<ReadonlyMap<string, V>>,
-): (key: K) => Promise<V | undefined> {
+): Gatherer<K, V> {
   let underWay: Promise<unknown> = Promise.resolve();
   let next: { keys: Map<string, K>; answer: Promise<ReadonlyMap<string, V>> } | undefined;
 

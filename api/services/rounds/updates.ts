@@ -5,13 +5,13 @@ import { admit } from '../../domain/round.ts';
 import { findStrategy } from '../../domain/strategies/index.ts';
 import { type DeclaredBody, maxUpdateBytes, planUpdate, type UpdatePlan } from '../../domain/update.ts';
 import { newId } from '../../store/ids.ts';
-import { abandonBlob, reserveBlob } from '../../store/models/blob-rows.ts';
+import { abandonBlob } from '../../store/models/blob-rows.ts';
 import { type AssignmentRow, findAssignment, findTensors } from '../../store/rounds/assignments.ts';
-import { type AcceptedUpdate, acceptUpdate } from '../../store/rounds/updates.ts';
+import type { AcceptedUpdate } from '../../store/rounds/updates.ts';
 import { tracedInRound } from '../../tracing/spans.ts';
 import { receiveTensors } from '../models/tensor-intake.ts';
+import { acceptTogether, reserveTogether } from './acknowledgements.ts';
 import { countAdmission } from './admissions.ts';
-import { requireAccepted, unlessRefused } from './refusals.ts';
 
 type DevicePrincipal = Extract<Principal, { kind: 'device' }>;
 
@@ -95,7 +95,7 @@ async function receiveUpdate(
   const receivedAt = deps.clock.now();
   const blobKey = `update/${newId(receivedAt)}`;
   const manifest = await findTensors(pool, assignment.modelId);
-  const reserved = reserveBlob(pool, blobKey, receivedAt);
+  const reserved = reserveTogether(deps, blobKey, receivedAt);
   // Awaited only when the body has come: until then a failure must not count as unhandled, which ends the process.
   reserved.catch(() => undefined);
   let plan: UpdatePlan | undefined;
@@ -132,7 +132,7 @@ async function* endingAfter(
   await reserved;
 }
 
-/** ONE transaction; after its commit the update counts, whatever happens to the answer. */
+/** ONE transaction, perhaps shared with others; after its commit the update counts, whatever happens to the answer. */
 async function acknowledge(
   deps: Deps,
   device: DevicePrincipal,
@@ -141,13 +141,11 @@ async function acknowledge(
 ): Promise<Receipt> {
   const update = { ...received, receivedAt: deps.clock.now() };
   await deps.failpoint('update.before_commit');
-  const accepted = await unlessRefused(() =>
-    deps.db.transaction(async (tx) => requireAccepted(await acceptUpdate(tx, update))),
-  );
+  const sequence = await acceptTogether(deps, update);
   deps.credentials.permits.forget(device.id);
-  if (!accepted) return explainRefusal(deps, device, assignment.id, update);
+  if (sequence === undefined) return explainRefusal(deps, device, assignment.id, update);
   await deps.failpoint('update.after_commit');
-  return toReceipt('accepted', { ...update, sequence: accepted.sequence });
+  return toReceipt('accepted', { ...update, sequence });
 }
 
 /** The round moved on while the body came in: its state now says what became of the update. */

@@ -4,18 +4,32 @@ import type { Queryable } from '../database.ts';
 import { blobs, federations } from '../schema.ts';
 
 /** Announces a blob before its bytes are written, so that the sweeper finds it whatever happens. */
-export async function reserveBlob(q: Queryable, key: string, now: Date): Promise<void> {
-  await q.insert(blobs).values({ key, state: 'writing', createdAt: now });
+export function reserveBlob(q: Queryable, key: string, now: Date): Promise<void> {
+  return reserveBlobs(q, [{ key, now }]);
+}
+
+export async function reserveBlobs(
+  q: Queryable,
+  reserved: readonly { key: string; now: Date }[],
+): Promise<void> {
+  await q
+    .insert(blobs)
+    .values(reserved.map(({ key, now }) => ({ key, state: 'writing' as const, createdAt: now })));
 }
 
 /** Makes a written blob live, in the transaction that refers to it. False: the sweeper was faster, write it again. */
-export async function settleBlob(tx: Queryable, key: string): Promise<boolean> {
+export function settleBlob(tx: Queryable, key: string): Promise<boolean> {
+  return settleBlobs(tx, [key]);
+}
+
+/** The same for some at once. False: one of them was swept. */
+export async function settleBlobs(tx: Queryable, keys: readonly string[]): Promise<boolean> {
   const rows = await tx
     .update(blobs)
     .set({ state: 'live' })
-    .where(and(eq(blobs.key, key), eq(blobs.state, 'writing')))
+    .where(and(inArray(blobs.key, [...keys]), eq(blobs.state, 'writing')))
     .returning({ key: blobs.key });
-  return rows.length === 1;
+  return rows.length === keys.length;
 }
 
 /**

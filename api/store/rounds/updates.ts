@@ -1,9 +1,9 @@
-import { and, eq, exists, gt, lt, sql } from 'drizzle-orm';
+import { and, eq, exists, gt, gte, inArray, lte, sql } from 'drizzle-orm';
 import type { Metrics } from '../../domain/metrics.ts';
 import type { RoundState } from '../../domain/round.ts';
 import type { Queryable } from '../database.ts';
 import { channels, notify } from '../journal/channels.ts';
-import { settleBlob } from '../models/blob-rows.ts';
+import { settleBlobs } from '../models/blob-rows.ts';
 import { assignments, devices, evaluations, rounds, updates } from '../schema.ts';
 import { expireOpenAssignments } from './round-locks.ts';
 
@@ -25,23 +25,26 @@ export interface AcceptedUpdate {
 
 export type NewEvaluation = typeof evaluations.$inferInsert;
 
-/** `refused`: the round or the assignment moved on; the caller rolls back and admits anew to learn why. */
-export type AcceptResult = { sequence: number; openAssignments: number } | 'refused';
+/**
+ * The place of the first of the results in the round's sequence. `refused`: the round or an assignment moved on; the
+ * caller rolls back and admits anew to learn why.
+ */
+export type AcceptResult = { sequence: number } | 'refused';
 
 /**
- * Counts one more result of a collecting round: the next sequence, the settled assignment and the round's state move
- * in one UPDATE that holds only below capacity and before the deadline. Two posters that race for the last place
- * serialise on the row; counting rows instead would let rounds get stuck.
+ * Counts `results` more of a collecting round: the next sequences, the settled assignments and the round's state move in
+ * one UPDATE that holds only up to capacity and before the deadline. Two posters that race for the last place serialise
+ * on the row; counting rows instead would let rounds get stuck.
  */
-async function takePlace(tx: Queryable, roundId: string, now: Date) {
-  const full = sql`${rounds.accepted} + 1 >= ${rounds.capacity}`;
-  const answered = sql`(${rounds.openAssignments} = 1 and ${rounds.accepted} + 1 >= ${rounds.target})`;
+async function takePlaces(tx: Queryable, roundId: string, results: number, now: Date) {
+  const full = sql`${rounds.accepted} + ${results} >= ${rounds.capacity}`;
+  const answered = sql`(${rounds.openAssignments} = ${results} and ${rounds.accepted} + ${results} >= ${rounds.target})`;
   const closes = sql`(${full} or ${answered})`;
   const rows = await tx
     .update(rounds)
     .set({
-      accepted: sql`${rounds.accepted} + 1`,
-      openAssignments: sql`case when ${closes} then 0 else ${rounds.openAssignments} - 1 end`,
+      accepted: sql`${rounds.accepted} + ${results}`,
+      openAssignments: sql`case when ${closes} then 0 else ${rounds.openAssignments} - ${results} end`,
       state: sql`case when ${closes} then 'aggregating' else ${rounds.state} end`,
       closedAt: sql`case when ${closes} then ${now.toISOString()}::timestamptz else null end`,
     })
@@ -49,18 +52,18 @@ async function takePlace(tx: Queryable, roundId: string, now: Date) {
       and(
         eq(rounds.id, roundId),
         eq(rounds.state, 'collecting'),
-        lt(rounds.accepted, rounds.capacity),
-        // Otherwise the caller's assignment is settled, too: it may have been given back a moment ago.
-        gt(rounds.openAssignments, 0),
+        lte(sql`${rounds.accepted} + ${results}`, rounds.capacity),
+        // Otherwise an assignment of these is settled, too: it may have been given back a moment ago.
+        gte(rounds.openAssignments, results),
         gt(rounds.deadlineAt, now),
       ),
     )
-    .returning({ sequence: rounds.accepted, state: rounds.state, openAssignments: rounds.openAssignments });
+    .returning({ last: rounds.accepted, state: rounds.state, openAssignments: rounds.openAssignments });
   return rows[0];
 }
 
-/** False: it is settled, or its device was revoked a moment ago. */
-async function acceptAssignment(tx: Queryable, assignmentId: string, now: Date): Promise<boolean> {
+/** False: one is settled, or its device was revoked a moment ago. */
+async function acceptAssignments(tx: Queryable, ids: readonly string[], now: Date): Promise<boolean> {
   const active = tx
     .select({ id: devices.id })
     .from(devices)
@@ -68,43 +71,56 @@ async function acceptAssignment(tx: Queryable, assignmentId: string, now: Date):
   const rows = await tx
     .update(assignments)
     .set({ state: 'accepted', settledAt: now })
-    .where(and(eq(assignments.id, assignmentId), eq(assignments.state, 'open'), exists(active)))
+    .where(and(inArray(assignments.id, [...ids]), eq(assignments.state, 'open'), exists(active)))
     .returning({ id: assignments.id });
-  return rows.length === 1;
+  return rows.length === ids.length;
 }
 
-/** Accepts a written update. The whole transaction of the acknowledgement, but for its commit. */
-export async function acceptUpdate(tx: Queryable, update: AcceptedUpdate): Promise<AcceptResult> {
-  const { roundId, assignmentId, receivedAt } = update;
-  // Sent at once, carried out in this order: the round is locked first, for as short as can be.
-  const [place, isAccepted, isLive] = await Promise.all([
-    takePlace(tx, roundId, receivedAt),
-    acceptAssignment(tx, assignmentId, receivedAt),
-    settleBlob(tx, update.blobKey),
+/**
+ * Accepts written updates of one round, all or none, in their order. The whole transaction of the acknowledgement, but
+ * for its commit.
+ */
+export async function acceptUpdates(
+  tx: Queryable,
+  roundId: string,
+  accepted: readonly AcceptedUpdate[],
+): Promise<AcceptResult> {
+  const ids = accepted.map(({ assignmentId }) => assignmentId);
+  const keys = accepted.map(({ blobKey }) => blobKey);
+  const now = new Date(Math.max(...accepted.map(({ receivedAt }) => receivedAt.getTime())));
+  const taking = takePlaces(tx, roundId, accepted.length, now);
+  // Sent at once, carried out in this order: the round is locked first, for as short as can be. But where the round has
+  // no places, it is not locked: who then locked several assignments could wait for another who closes the round.
+  if (accepted.length > 1 && !(await taking)) return 'refused';
+  const [place, areAccepted, areLive] = await Promise.all([
+    taking,
+    acceptAssignments(tx, ids, now),
+    settleBlobs(tx, keys),
   ]);
-  if (!place || !isAccepted || !isLive) return 'refused';
-  const { sequence, openAssignments } = place;
-  await Promise.all([
-    tx.insert(updates).values({ ...update, sequence, state: 'accepted' }),
-    finishIntake(tx, roundId, place, receivedAt),
-  ]);
-  return { sequence, openAssignments };
+  if (!place || !areAccepted || !areLive) return 'refused';
+  const sequence = place.last - accepted.length + 1;
+  const rows = accepted.map((update, index) => ({
+    ...update,
+    sequence: sequence + index,
+    state: 'accepted' as const,
+  }));
+  await Promise.all([tx.insert(updates).values(rows), finishIntake(tx, roundId, place, now)]);
+  return { sequence };
 }
 
 /** Accepts the results of an evaluate assignment, by the same rules. */
 export async function acceptEvaluation(tx: Queryable, evaluation: NewEvaluation): Promise<AcceptResult> {
   const { roundId, assignmentId, receivedAt } = evaluation;
   const [place, isAccepted] = await Promise.all([
-    takePlace(tx, roundId, receivedAt),
-    acceptAssignment(tx, assignmentId, receivedAt),
+    takePlaces(tx, roundId, 1, receivedAt),
+    acceptAssignments(tx, [assignmentId], receivedAt),
   ]);
   if (!place || !isAccepted) return 'refused';
-  const { sequence, openAssignments } = place;
   await Promise.all([
     tx.insert(evaluations).values(evaluation),
     finishIntake(tx, roundId, place, receivedAt),
   ]);
-  return { sequence, openAssignments };
+  return { sequence: place.last };
 }
 
 /** Wakes the workers when the round has filled or nobody is at work any longer: never for every update. */
