@@ -43,6 +43,7 @@ export function planStages(vitestArgs: readonly string[]): Stage[][] {
       { name: 'native', command: ['node', 'scripts/native.ts'], optional: true },
       { name: 'vitest', command: ['vitest', ...vitest], live: true, counts: true },
       { name: 'external', command: ['node', 'scripts/test/external-postgres.ts'], live: true, counts: true },
+      { name: 'cluster', command: ['node', 'scripts/test-cluster.ts'], live: true, counts: true },
     ],
   ];
 }

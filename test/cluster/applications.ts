@@ -20,7 +20,7 @@ export interface Application extends KubeObject {
   };
 }
 
-export const ARGOCD = 'argocd';
+const ARGOCD = 'argocd';
 /** Of every bare repository that the test makes. */
 export const gitUrl = (name: string) => `git://127.0.0.1:12418/${name}.git`;
 
@@ -68,7 +68,7 @@ export async function waitForHealthy(
   );
 }
 
-export function isAt({ status }: Application, commit: string): boolean {
+function isAt({ status }: Application, commit: string): boolean {
   return (
     status?.sync?.status === 'Synced' &&
     status.sync.revision === commit &&

@@ -11,7 +11,7 @@ import { waitFor } from './waiting.ts';
 const PACE_MS = 400;
 
 /** What devices sign for in the environment `dev`. */
-export const PUBLIC_URL = 'http://fededge-api.fededge.svc';
+const PUBLIC_URL = 'http://fededge-api.fededge.svc';
 const MODEL = 'witness';
 const layout: readonly Layout[] = [
   { name: 'kernel', shape: [64, 16] },
