@@ -87,7 +87,7 @@ describe('security headers', () => {
 
   it('are on what a server says that is not ready yet, without a word of TLS', async () => {
     const { 'strict-transport-security': _, ...plain } = security;
-    const headers = headersOf(await createEntrance().fetch(new Request('http://localhost/livez')));
+    const headers = headersOf(await createEntrance().fetch(new Request('http://localhost/readyz')));
     expect(headers).toMatchObject({ ...plain, 'retry-after': '1' });
     expect(headers['strict-transport-security']).toBeUndefined();
   });
