@@ -21,7 +21,7 @@ export function createTestCatalog(test: TestApp) {
       test.clock.advance(1);
       const texts = [...documents].map(([file, document]) => ({
         file,
-        text: typeof document === 'string' ? document : JSON.stringify(document),
+        text: typeof document === 'string' ? document : `${JSON.stringify(document)}\n`,
       }));
       return reconcileCatalog(test.deps, systemPrincipal, parseCatalog(texts, readRun));
     },

@@ -16,12 +16,12 @@ export async function watchCatalog(
   { folder, readRun }: { folder: string; readRun: ReadRun },
 ): Promise<void> {
   const { stopping, config } = deps;
-  const readTexts = createCatalogReader(folder);
+  const read = createParser(createCatalogReader(folder), readRun);
   let importing: Promise<void> | undefined;
   let wake = () => {};
   while (!stopping.aborted) {
     await attempt(deps, 'catalog', async () => {
-      await reconcileCatalog(deps, systemPrincipal, await look(readTexts, readRun));
+      await reconcileCatalog(deps, systemPrincipal, await read());
     });
     const woken = new AbortController();
     wake = () => woken.abort();
@@ -36,16 +36,22 @@ export async function watchCatalog(
   await importing;
 }
 
-async function look(
+/** What is unchanged is not parsed again. */
+function createParser(
   readTexts: () => Promise<CatalogText[]>,
   readRun: ReadRun,
-): Promise<Catalog | UnreadableCatalog> {
-  try {
-    return parseCatalog(await readTexts(), readRun);
-  } catch (error) {
-    if (!(error instanceof CatalogUnreadableError)) throw error;
-    return { faults: [{ file: error.file, message: error.message }] };
-  }
+): () => Promise<Catalog | UnreadableCatalog> {
+  let last: { texts: CatalogText[]; catalog: Catalog } | undefined;
+  return async () => {
+    try {
+      const texts = await readTexts();
+      if (last?.texts !== texts) last = { texts, catalog: parseCatalog(texts, readRun) };
+      return last.catalog;
+    } catch (error) {
+      if (!(error instanceof CatalogUnreadableError)) throw error;
+      return { faults: [{ file: error.file, message: error.message }] };
+    }
+  };
 }
 
 async function attempt(deps: Deps, part: string, work: () => Promise<void>): Promise<void> {

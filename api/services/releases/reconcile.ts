@@ -1,5 +1,6 @@
 import type { Deps } from '../../deps.ts';
 import type { Principal } from '../../domain/role.ts';
+import { tellable } from '../../domain/tellable.ts';
 import { channels, notify } from '../../store/journal/channels.ts';
 import { recordEvent } from '../../store/journal/events.ts';
 import { catalogLocks, whileAlone } from '../../store/releases/catalog-locks.ts';
@@ -10,6 +11,8 @@ import { eachInTurn } from './in-turn.ts';
 import { activateReleases } from './rollout/activations.ts';
 import { advanceReleases } from './rollout/advances.ts';
 import { reconcileRuns } from './runs/catalog-runs.ts';
+
+const MAX_MESSAGE = 1000;
 
 type ReconcileDeps = Pick<Deps, 'db' | 'clock' | 'log'>;
 
@@ -34,7 +37,7 @@ export async function reconcileCatalog(
     const parts: (() => Promise<unknown>)[] = [() => advanceReleases(deps, federationId)];
     if ('releases' in catalog) {
       parts.unshift(() => activateReleases(deps, federationId, catalog));
-      parts.push(async () => faults.push(...(await reconcileRuns(deps, principal, catalog))));
+      parts.push(() => reconcileRuns(deps, principal, catalog, faults));
     }
     parts.push(() => noteFaults(deps, federationId, faults));
     await eachInTurn(parts, (part) => part());
@@ -47,13 +50,14 @@ export async function reconcileCatalog(
 async function noteFaults(
   { db, clock, log }: ReconcileDeps,
   federationId: string,
-  faults: readonly CatalogFault[],
+  found: readonly CatalogFault[],
 ): Promise<void> {
+  const faults = found.map(({ file, message }) => ({ file, message: tellable(message, MAX_MESSAGE) }));
   const before = (await findCatalog(db.pool, federationId))?.faults ?? [];
   const createdAt = clock.now();
   const hasChanged = tell(before) !== tell(faults);
   await db.transaction(async (tx) => {
-    await putCatalog(tx, { federationId, readAt: createdAt, faults: [...faults] });
+    await putCatalog(tx, { federationId, readAt: createdAt, faults });
     if (!hasChanged) return;
     const [first] = faults;
     const type = first ? 'catalog.faulty' : 'catalog.mended';

@@ -40,20 +40,18 @@ export async function haltRelease(deps: Deps, operator: Principal, id: string): 
   const { federationId } = operator;
   const now = deps.clock.now();
   const halted = await deps.db.transaction(async (tx) => {
-    const release = await store.findRelease(tx, federationId, id);
-    if (!release) throw new FedEdgeError('not_found');
-    if (release.state === 'halted') return release;
-    if (release.state === 'superseded') throw new FedEdgeError('conflict', { state: release.state });
-    const moved = await store.moveRelease(tx, release, {
-      state: 'halted',
-      outcome: 'halted',
-      reason: 'halted',
-    });
-    if (!moved) throw new FedEdgeError('conflict', { reason: 'the release has moved on: look at it again' });
+    const moved = await store.haltRelease(tx, federationId, id);
+    if (!moved) return requireHalted(await store.findRelease(tx, federationId, id));
     await announceRelease(tx, moved, { actor: actorOf(operator), action: 'halt', now });
     return moved;
   });
   return withVerdict(deps.db.pool, halted);
+}
+
+function requireHalted(release: store.ReleaseRow | undefined): store.ReleaseRow {
+  if (!release) throw new FedEdgeError('not_found');
+  if (release.state !== 'halted') throw new FedEdgeError('conflict', { state: release.state });
+  return release;
 }
 
 /** What the reports say to a release's gate. Of one that is superseded nothing is asked. */

@@ -1,3 +1,7 @@
+import { getOutward } from './outward-requests.ts';
+
+const MAX_SHORT_BYTES = 1 << 20;
+
 /** What a registry, or a service that it sends us to, refused. `status` is 0 where nothing answered. */
 export class RegistryError extends Error {
   readonly status: number;
@@ -68,8 +72,8 @@ async function fetchToken(access: RegistryAccess, parameters: ReadonlyMap<string
   }
   const headers: Record<string, string> = access.credentials ? { authorization: basic(access) } : {};
   const answer = await reach(url.href, headers, access.signal);
-  const body = (await answer.json().catch(() => ({}))) as { token?: unknown; access_token?: unknown };
-  const token = body.token ?? body.access_token;
+  const body = parseObject(await readShort(answer));
+  const token = body?.token ?? body?.access_token;
   if (answer.ok && typeof token === 'string') return token;
   throw new RegistryError(`${url.host} gave no token: ${answer.status}`, answer.status);
 }
@@ -83,11 +87,32 @@ function basic({ credentials, root }: RegistryAccess): string {
 
 async function reach(url: string, headers: Record<string, string>, signal: AbortSignal): Promise<Response> {
   try {
-    return await fetch(url, { headers, signal });
+    return await getOutward(url, { headers, signal });
   } catch (error) {
     signal.throwIfAborted();
     const { cause } = error as Error;
     const why = cause instanceof Error ? cause.message : (error as Error).message;
     throw new RegistryError(`${new URL(url).host} cannot be reached: ${why}`, 0, { cause: error });
+  }
+}
+
+/** A manifest or a token, of at most a megabyte: whoever answers may go on for ever. Throws RegistryError. */
+export async function readShort(answer: Response): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of answer.body ?? []) {
+    bytes += chunk.byteLength;
+    if (bytes > MAX_SHORT_BYTES) throw new RegistryError('the answer is too long', answer.status);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+/** Undefined if it is no JSON object. */
+export function parseObject(bytes: Uint8Array): Record<string, unknown> | undefined {
+  try {
+    return Object(JSON.parse(Buffer.from(bytes).toString('utf8'))) as Record<string, unknown>;
+  } catch {
+    return undefined;
   }
 }

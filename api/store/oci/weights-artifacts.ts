@@ -1,13 +1,18 @@
 import { createHash } from 'node:crypto';
 import type { ArtifactReference } from './references.ts';
-import { getFromRegistry, type RegistryAccess, RegistryError } from './registry-access.ts';
+import {
+  getFromRegistry,
+  parseObject,
+  type RegistryAccess,
+  RegistryError,
+  readShort,
+} from './registry-access.ts';
 
 const MANIFEST_TYPE = 'application/vnd.oci.image.manifest.v1+json';
 /** The artifact's config: what the model is. */
 const CONFIG_TYPE = 'application/vnd.fededge.model.v1+json';
 /** Its one layer: a safetensors file, as it is. */
 const WEIGHTS_TYPE = 'application/vnd.fededge.weights.v1+safetensors';
-const MAX_MANIFEST_BYTES = 1 << 20;
 
 /** A layer as the manifest describes it. */
 export interface WeightsLayer {
@@ -22,7 +27,7 @@ export async function findWeights(
   { repository, digest }: ArtifactReference,
 ): Promise<WeightsLayer> {
   const answer = await getFromRegistry(access, `${repository}/manifests/${digest}`, MANIFEST_TYPE);
-  const bytes = await readBounded(answer, MAX_MANIFEST_BYTES);
+  const bytes = await readShort(answer);
   const found = createHash('sha256').update(bytes).digest('hex');
   if (digest !== `sha256:${found}`) throw new RegistryError(`the manifest is not ${digest}`, answer.status);
   const layer = readLayer(bytes);
@@ -40,7 +45,7 @@ export async function openWeights(
 }
 
 function readLayer(bytes: Uint8Array): WeightsLayer | undefined {
-  const manifest = parseObject(Buffer.from(bytes).toString('utf8'));
+  const manifest = parseObject(bytes);
   const config = manifest?.config as { mediaType?: unknown } | undefined;
   const layers = Array.isArray(manifest?.layers) ? (manifest.layers as Record<string, unknown>[]) : [];
   const [layer] = layers;
@@ -49,23 +54,4 @@ function readLayer(bytes: Uint8Array): WeightsLayer | undefined {
   const size = Number(layer?.size);
   const isSound = layer?.mediaType === WEIGHTS_TYPE && digest !== undefined && Number.isSafeInteger(size);
   return isSound ? { digest, bytes: size } : undefined;
-}
-
-function parseObject(text: string): Record<string, unknown> | undefined {
-  try {
-    return JSON.parse(text) as Record<string, unknown>;
-  } catch {
-    return undefined;
-  }
-}
-
-async function readBounded(answer: Response, maxBytes: number): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const chunk of answer.body ?? []) {
-    bytes += chunk.byteLength;
-    if (bytes > maxBytes) throw new RegistryError('the manifest is too long', answer.status);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
 }

@@ -1,4 +1,4 @@
-import { and, asc, eq, ne } from 'drizzle-orm';
+import { and, asc, eq, ne, notInArray } from 'drizzle-orm';
 import type { Page } from '../../domain/page.ts';
 import type { ReleaseState } from '../../domain/release.ts';
 import type { Queryable } from '../database.ts';
@@ -114,6 +114,29 @@ export async function moveRelease(
     .update(releases)
     .set(to)
     .where(and(eq(releases.id, from.id), eq(releases.state, from.state), eq(releases.step, from.step)))
+    .returning();
+  return rows[0];
+}
+
+/**
+ * Halts a release at whatever step it is: an operator's word does not lose against a step that is just being taken.
+ * Undefined: there is none, or it is halted or superseded already.
+ */
+export async function haltRelease(
+  tx: Queryable,
+  federationId: string,
+  id: string,
+): Promise<ReleaseRow | undefined> {
+  const rows = await tx
+    .update(releases)
+    .set({ state: 'halted', outcome: 'halted', reason: 'halted' })
+    .where(
+      and(
+        eq(releases.federationId, federationId),
+        eq(releases.id, id),
+        notInArray(releases.state, ['halted', 'superseded']),
+      ),
+    )
     .returning();
   return rows[0];
 }

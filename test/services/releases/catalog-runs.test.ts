@@ -80,9 +80,19 @@ describe('a run file', () => {
     expect(await runs()).toEqual([['four', 'active', 1]]);
   });
 
+  it('that cannot be written down keeps none from its turn', async () => {
+    catalog.set('runs/a.yaml', `model: ${model}\nrounds: 1\nhyperparameters: { "\\0": 1 }\n`);
+    catalog.set('runs/b.yaml', { model, rounds: 2, '\0\ud800': 1 });
+    catalog.set('runs/c.yaml', { model, rounds: 3 });
+    await catalog.reconcile().catch(() => undefined);
+    expect(await runs()).toEqual([['c', 'active', 3]]);
+    expect((await faults()).map(({ file }) => file)).toContain('runs/b.yaml');
+  });
+
   it('waits for its model, and for the end of another run', async () => {
     catalog.set('runs/five.yaml', { model: `${model}-later`, rounds: 1 });
     await catalog.reconcile();
+    expect(await faults()).toEqual([{ file: 'runs/five.yaml', message: 'waits: not_found' }]);
     const settings = {
       strategy: { name: 'fedavg', parameters: {} },
       hyperparameters: {},
@@ -100,6 +110,7 @@ describe('a run file', () => {
     const other = await createRun(test.deps, systemPrincipal, { model, name: 'by hand', settings });
     await catalog.reconcile();
     expect(await runs()).toEqual([['by hand', 'active', 9]]);
+    expect(await faults()).toEqual([{ file: 'runs/five.yaml', message: 'waits: model_busy' }]);
     await stopRun(test.deps, systemPrincipal, other.id);
     await catalog.reconcile();
     expect((await runs()).at(-1)).toEqual(['five', 'active', 1]);
@@ -155,5 +166,16 @@ describe('a schedule', () => {
     minutes(120);
     await catalog.reconcile();
     expect(await runs()).toHaveLength(2);
+  });
+
+  it('is not kept by a clock that ran ahead and was set back', async () => {
+    test.clock.set(new Date('2030-01-31T12:00:00.000Z'));
+    catalog.set('runs/daily.yaml', document());
+    await catalog.reconcile();
+    test.clock.set(new Date('2026-01-31T12:00:00.000Z'));
+    await catalog.reconcile();
+    minutes(121);
+    await catalog.reconcile();
+    expect(await runs()).toHaveLength(1);
   });
 });

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -135,6 +136,49 @@ describe('a catalog', () => {
   );
 });
 
+describe('a hostile catalog', () => {
+  const sound = 'model: m\nchannel: head\n';
+
+  it.each([
+    ['deeper than a stack', `model: bad\nchannel: ${'['.repeat(3000)}${']'.repeat(3000)}\n`],
+    ['with a key of all objects', 'model: bad\nchannel: head\n__proto__: { version: 1 }\n'],
+    [
+      'with a label that schemas pass over',
+      'model: bad\nchannel: head\ncohorts: [{ name: a, labels: { __proto__: [lab] }, percent: [100] }]\n',
+    ],
+    ['cut short', 'model: bad\nchannel: head\nbakeSeconds: 6'],
+    [
+      'that multiplies itself',
+      `model: bad\na: &a [1]\n${[...'bcdefgh'].map((k, i) => `${k}: &${k} [${Array(9).fill(`*${'abcdefg'[i]}`)}]\n`).join('')}`,
+    ],
+  ])('has a file %s, and the others are taken', (_name, bad) => {
+    const { releases, faults, kept } = catalogOf({ 'models/bad.yaml': bad, 'models/m.yaml': sound });
+    expect(releases.map(({ document }) => document.model)).toEqual(['m']);
+    expect(faults).toMatchObject([{ file: 'models/bad.yaml' }]);
+    expect(kept.releases).toEqual(new Set(['bad']));
+  });
+
+  it('has an entry deeper than a stack, and the others are taken', () => {
+    const deep = `${'['.repeat(100_000)}${']'.repeat(100_000)}`;
+    const { releases, faults } = catalogOf({
+      'catalog.json': `{"models":[{"model":"bad","x":${deep}},{"model":"m","channel":"head"}]}`,
+    });
+    expect(releases).toHaveLength(1);
+    expect(faults).toMatchObject([{ file: 'catalog.json#models.0' }]);
+  });
+
+  it('has more entries than are looked at', () => {
+    const models = Array.from({ length: 300_000 }, () => ({ model: 'm' }));
+    const read = () => catalogOf({ 'catalog.json': JSON.stringify({ models }) });
+    expect(read).toThrow(CatalogUnreadableError);
+  });
+
+  it('does not show what a file holds that is no catalog', () => {
+    const read = () => catalogOf({ 'catalog.json': 'root:secret' });
+    expect(read).toThrow(/^is no JSON$/);
+  });
+});
+
 describe('the folder', () => {
   let folder: string;
   beforeEach(async () => {
@@ -186,6 +230,44 @@ describe('the folder', () => {
     await write('models/m.yaml', 'model: m\nchannel: head\n');
     const { releases, faults } = parseCatalog(await createCatalogReader(folder)(), readRun);
     expect(releases).toHaveLength(1);
-    expect(faults).toEqual([{ file: 'models/dir.yaml', message: 'cannot be read (EISDIR)' }]);
+    expect(faults).toEqual([{ file: 'models/dir.yaml', message: 'is no file' }]);
+  });
+
+  it('is no way to other files, and waits for no pipe', async () => {
+    const outside = await mkdtemp(join(tmpdir(), 'fededge-outside-'));
+    await writeFile(join(outside, 'secret.yaml'), 'model: m\nchannel: head\n');
+    await write('models/m.yaml', 'model: m\nchannel: head\n');
+    await symlink(join(outside, 'secret.yaml'), join(folder, 'models/link.yaml'));
+    await symlink('/dev/zero', join(folder, 'models/zero.yaml'));
+    await symlink('loop.yaml', join(folder, 'models/loop.yaml'));
+    execFileSync('mkfifo', [join(folder, 'models/pipe.yaml')]);
+    await write('models/long.yaml', `model: long\nchannel: head\n#${'x'.repeat(65_536)}\n`);
+    const { releases, faults } = parseCatalog(await createCatalogReader(folder)(), readRun);
+    await rm(outside, { recursive: true });
+    expect(releases.map(({ document }) => document.model)).toEqual(['m']);
+    expect(faults).toEqual([
+      { file: 'models/link.yaml', message: 'is a link out of the catalog' },
+      { file: 'models/long.yaml', message: 'is longer than 65536 bytes' },
+      { file: 'models/loop.yaml', message: 'cannot be read (ELOOP)' },
+      { file: 'models/pipe.yaml', message: 'is no file' },
+      { file: 'models/zero.yaml', message: 'is a link out of the catalog' },
+    ]);
+  });
+
+  it('with thousands of files, or of more than a few megabytes, is not read', async () => {
+    const text = `model: m\n#${'x'.repeat(60_000)}\n`;
+    await Promise.all(Array.from({ length: 150 }, (_, k) => write(`models/m${k}.yaml`, text)));
+    await expect(createCatalogReader(folder)()).rejects.toThrow('longer than');
+    await Promise.all(Array.from({ length: 1001 }, (_, k) => write(`models/m${k}.yaml`, '')));
+    await expect(createCatalogReader(folder)()).rejects.toThrow('more than 1000 files');
+  });
+
+  it('that is unchanged is the same to the last object', async () => {
+    await write('models/m.yaml', 'model: m\n');
+    const read = createCatalogReader(folder);
+    const first = await read();
+    expect(await read()).toBe(first);
+    await write('models/m.yaml', 'model: n\n');
+    expect(await read()).not.toBe(first);
   });
 });

@@ -80,13 +80,23 @@ const refused = (reason: string) => ({
   reason: expect.stringContaining(reason),
 });
 
+it('a file of credentials that does not hold is not quoted in a reason', async () => {
+  const authFile = join(folder, 'broken.json');
+  writeFileSync(authFile, 'hunter2');
+  const oci = `127.0.0.1:9/m@sha256:${'ab'.repeat(32)}`;
+  const { reason } = await release({ oci }, { config: { registries: { authFile, plainHttp: [] } } });
+  expect(reason).toContain('is no JSON');
+  expect(reason).not.toContain('hunter2');
+});
+
 describe('from a URL', () => {
   let server: Server;
-  let answer: (file: Buffer) => { status?: number; isChunked?: boolean; body: Buffer };
+  let answer: (file: Buffer) => { status?: number; isChunked?: boolean; location?: string; body: Buffer };
   beforeAll(async () => {
     server = createServer((_request, response) => {
-      const { status = 200, isChunked = false, body } = answer(smallWeights(count));
-      response.writeHead(status, isChunked ? {} : { 'content-length': body.length });
+      const { status = 200, isChunked = false, location, body } = answer(smallWeights(count));
+      const headers = { 'content-length': body.length, ...(location && { location }) };
+      response.writeHead(status, isChunked ? {} : headers);
       response.write(body);
       response.end();
     }).listen(0, '127.0.0.1');
@@ -119,6 +129,17 @@ describe('from a URL', () => {
   it.each([
     ['other bytes', () => ({ body: smallWeights(99) }), 'import_failed: digest_mismatch'],
     ['no success', () => ({ status: 403, body: Buffer.from('no') }), 'answered 403'],
+    [
+      'a way to a machine’s credentials',
+      () => ({ status: 302, location: 'http://169.254.169.254/latest/meta-data/', body: Buffer.from('-') }),
+      '169.254.169.254 is a link-local address',
+    ],
+    [
+      'a way to another protocol',
+      () => ({ status: 307, location: 'file:///etc/passwd', body: Buffer.from('-') }),
+      'redirects to where it may not',
+    ],
+    ['a way in a circle', () => ({ status: 302, location: '/', body: Buffer.from('-') }), 'too often'],
     ['no length', () => ({ isChunked: true, body: smallWeights(1) }), 'does not tell its length'],
   ])('that gives %s leaves the release waiting, and is tried again', async (_name, wrong, reason) => {
     answer = wrong;
@@ -129,6 +150,22 @@ describe('from a URL', () => {
     answer = (body) => ({ body });
     expect(await release({ url: url() })).toEqual(done());
   });
+
+  it('that sends somewhere else is followed', async () => {
+    const ways = ['/a', '/b'];
+    answer = (body) => {
+      const location = ways.shift();
+      return location ? { status: 302, location, body: Buffer.from('-') } : { body };
+    };
+    expect(await release({ url: url() })).toEqual(done());
+  });
+
+  it.each(['http://[fe80::1]/m', 'http://[::ffff:169.254.169.254]/m', 'http://2852039166/m'])(
+    'that is the link-local %s is not asked',
+    async (place) => {
+      expect(await release({ url: place })).toMatchObject(refused('is a link-local address'));
+    },
+  );
 
   it('that cannot be reached leaves the release waiting', async () => {
     expect(await release({ url: 'http://127.0.0.1:9/' })).toMatchObject(refused('import_failed: '));

@@ -1,9 +1,11 @@
+import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { systemPrincipal } from '../../../api/services/identity/actors.ts';
 import { describeCatalog } from '../../../api/services/releases/catalog/catalogs.ts';
 import { reconcileCatalog } from '../../../api/services/releases/reconcile.ts';
 import { haltRelease } from '../../../api/services/releases/releases.ts';
 import { catalogLocks, whileAlone } from '../../../api/store/releases/catalog-locks.ts';
+import { moveRelease } from '../../../api/store/releases/releases.ts';
 import { auditEntries, events } from '../../../api/store/schema.ts';
 import { createTestApp, type EnrolledDevice, type TestApp } from '../../support/app.ts';
 import { smallWeights } from '../../support/models.ts';
@@ -152,6 +154,25 @@ describe('a release', () => {
     await catalog.reconcile();
     expect(await catalog.states('gone')).toEqual(['superseded']);
     expect(await catalog.current(catalog.other, 'gone')).toBe(2);
+  });
+
+  it('is halted also while a step is being taken', async () => {
+    const { file, second } = await catalog.offer('race');
+    catalog.set(file, second);
+    await catalog.reconcile();
+    const [, release] = await catalog.releases('race');
+    let halting: Promise<unknown> | undefined;
+    await test.deps.db.transaction(async (tx) => {
+      await moveRelease(tx, release!, { step: 1 });
+      halting = haltRelease(test.deps, systemPrincipal, release!.id);
+      await expect
+        .poll(async () => {
+          const waits = sql`select 1 from pg_locks where not granted and locktype = 'transactionid'`;
+          return (await test.deps.db.pool.execute(waits)).length;
+        })
+        .toBe(1);
+    });
+    expect(await halting).toMatchObject({ state: 'halted', step: 1 });
   });
 
   it('that an operator halts stays so until its content changes', async () => {

@@ -15,13 +15,19 @@ export interface CatalogFile {
 }
 
 const BUNDLE = 'catalog.json';
+const MAX_ENTRIES = 1000;
 const kinds = { models: 'release', runs: 'run' } as const;
 
 /** Takes the texts of a catalog apart. Throws CatalogUnreadableError if `catalog.json` is no catalog. */
 export function readCatalogFiles(texts: readonly CatalogText[]): CatalogFile[] {
   const files = texts.flatMap((one) => (one.file === BUNDLE ? readBundle(one) : [readYaml(one)]));
-  return files.map((one) => (isTwice(one, files) ? refuse(one, `${one.name} is there twice`) : one));
+  const counts = new Map<string, number>();
+  for (const one of files) counts.set(keyOf(one), (counts.get(keyOf(one)) ?? 0) + 1);
+  const isTwice = (one: CatalogFile) => one.name !== undefined && counts.get(keyOf(one))! > 1;
+  return files.map((one) => (isTwice(one) ? refuse(one, `${one.name} is there twice`) : one));
 }
+
+const keyOf = ({ kind, name }: CatalogFile) => `${kind} ${name}`;
 
 function readYaml({ file, text, fault }: CatalogText): CatalogFile {
   const [folder, base = ''] = file.split('/');
@@ -31,6 +37,8 @@ function readYaml({ file, text, fault }: CatalogText): CatalogFile {
   if (fault !== undefined) return refuse(one, fault);
   const { document } = one;
   if (!document.ok) return one;
+  // Cut short, a file can be sound and yet another one: without its gate, or with 6 for `bakeSeconds: 600`.
+  if (!text.endsWith('\n')) return refuse(one, 'does not end with a line break: it may be cut short');
   const { model, name: runName } = document.value as { model?: unknown; name?: unknown };
   if (kind === 'release' && typeof model === 'string' && model !== name) {
     return refuse(one, `model: the file of ${model} is ${model}.yaml`);
@@ -53,7 +61,8 @@ function readBundle({ file, text, fault }: CatalogText): CatalogFile[] {
   try {
     bundle = JSON.parse(text);
   } catch (error) {
-    throw new CatalogUnreadableError(file, (error as Error).message, { cause: error });
+    // Its message quotes the file.
+    throw new CatalogUnreadableError(file, 'is no JSON', { cause: error });
   }
   if (!isObject(bundle)) throw new CatalogUnreadableError(file, 'is no object');
   const { models = [], runs = [], ...others } = bundle;
@@ -61,6 +70,9 @@ function readBundle({ file, text, fault }: CatalogText): CatalogFile[] {
   if (unknownKey !== undefined) throw new CatalogUnreadableError(file, `${unknownKey}: unknown key`);
   if (!Array.isArray(models)) throw new CatalogUnreadableError(file, 'models: is no list');
   if (!Array.isArray(runs)) throw new CatalogUnreadableError(file, 'runs: is no list');
+  if (models.length + runs.length > MAX_ENTRIES) {
+    throw new CatalogUnreadableError(file, `has more than ${MAX_ENTRIES} entries`);
+  }
   return [
     ...models.map((value, index) => readEntry('release', `${file}#models.${index}`, value)),
     ...runs.map((value, index) => readEntry('run', `${file}#runs.${index}`, value)),
@@ -77,10 +89,6 @@ function readEntry(kind: CatalogFile['kind'], file: string, value: unknown): Cat
   if (typeof name === 'string') return { kind, file, name, document };
   const key = kind === 'run' ? 'name' : 'model';
   return refuse({ kind, file, name: undefined, document }, `${key}: is no text`);
-}
-
-function isTwice({ kind, name }: CatalogFile, files: readonly CatalogFile[]): boolean {
-  return name !== undefined && files.filter((other) => other.kind === kind && other.name === name).length > 1;
 }
 
 function refuse(file: CatalogFile, message: string): CatalogFile {

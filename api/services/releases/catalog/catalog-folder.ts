@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { readdir, readFile, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readdir, readFile, realpath, stat } from 'node:fs/promises';
+import { join, sep } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /** A file of the catalog as it lies there. */
@@ -27,24 +27,29 @@ const BUNDLE = 'catalog.json';
 const FOLDERS = ['models', 'runs'];
 const YAML = /^[^.].*\.ya?ml$/;
 const MAX_FILES = 1000;
-const MAX_BYTES = 4 << 20;
+const MAX_BUNDLE_BYTES = 4 << 20;
+/** YAML is read in time that grows with the square of its keys: a megabyte of them takes minutes. */
+const MAX_YAML_BYTES = 64 << 10;
+const MAX_TOTAL_BYTES = 8 << 20;
 /** A checkout that is being brought up to date looks different after so long. */
 const SETTLE_MS = 250;
 const MAX_LOOKS = 20;
 
 /**
  * Reads a catalog: `catalog.json`, else `models/*.yaml` and `runs/*.yaml`. What has changed since the last call is read
- * until two looks see the same, so that a file which a checkout is just replacing does not count as taken away. Throws
- * CatalogUnreadableError.
+ * until two looks see the same, so that a file which a checkout is just replacing does not count as taken away. What is
+ * unchanged is the same array again. Throws CatalogUnreadableError.
  */
 export function createCatalogReader(folder: string): () => Promise<CatalogText[]> {
   let known = '';
+  let last: CatalogText[] = [];
   return async () => {
     for (let looks = 0; looks < MAX_LOOKS; looks += 1) {
       const texts = await readTexts(folder);
       const seen = createHash('sha256').update(JSON.stringify(texts)).digest('hex');
-      if (seen === known) return texts;
+      if (seen === known) return last;
       known = seen;
+      last = texts;
       await sleep(SETTLE_MS);
     }
     throw new CatalogUnreadableError('.', 'the catalog does not stop changing');
@@ -64,7 +69,17 @@ async function readTexts(folder: string): Promise<CatalogText[]> {
     files.push(...found.filter((file) => YAML.test(file)).map((file) => `${name}/${file}`));
   }
   if (files.length > MAX_FILES) throw new CatalogUnreadableError('.', `more than ${MAX_FILES} files`);
-  return Promise.all(files.sort().map((file) => readText(folder, file)));
+  const texts: CatalogText[] = [];
+  let length = 0;
+  for (const file of files.sort()) {
+    const one = await readText(folder, file);
+    length += one.text.length;
+    if (length > MAX_TOTAL_BYTES) {
+      throw new CatalogUnreadableError('.', `the files are longer than ${MAX_TOTAL_BYTES} bytes`);
+    }
+    texts.push(one);
+  }
+  return texts;
 }
 
 async function listFolder(path: string, name: string): Promise<string[]> {
@@ -74,12 +89,19 @@ async function listFolder(path: string, name: string): Promise<string[]> {
 }
 
 async function readText(folder: string, file: string): Promise<CatalogText> {
-  const path = join(folder, file);
+  const refuse = (fault: string) => ({ file, text: '', fault });
   try {
-    const { size } = await stat(path);
-    if (size > MAX_BYTES) return { file, text: '', fault: `is longer than ${MAX_BYTES} bytes` };
-    return { file, text: await readFile(path, 'utf8') };
+    const path = await realpath(join(folder, file));
+    // A mounted ConfigMap is links, but none of them leads out of it: who writes the catalog reads no other file by it.
+    if (!path.startsWith(`${await realpath(folder)}${sep}`)) return refuse('is a link out of the catalog');
+    const about = await stat(path);
+    // A pipe or a device would be read for ever.
+    if (!about.isFile()) return refuse('is no file');
+    const maxBytes = file === BUNDLE ? MAX_BUNDLE_BYTES : MAX_YAML_BYTES;
+    return about.size > maxBytes
+      ? refuse(`is longer than ${maxBytes} bytes`)
+      : { file, text: await readFile(path, 'utf8') };
   } catch (error) {
-    return { file, text: '', fault: `cannot be read (${(error as NodeJS.ErrnoException).code})` };
+    return refuse(`cannot be read (${(error as NodeJS.ErrnoException).code})`);
   }
 }

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { canonicalJson } from '../../../domain/canonical-json.ts';
 import type { ReleaseDocument } from '../../../domain/release.ts';
-import { type CatalogFile, readCatalogFiles } from './catalog-files.ts';
+import { type CatalogFile, type FileReading, readCatalogFiles } from './catalog-files.ts';
 import type { CatalogText } from './catalog-folder.ts';
 import type { CatalogFault } from './catalogs.ts';
 import { readReleaseFile } from './release-files.ts';
@@ -34,29 +34,45 @@ export function parseCatalog(texts: readonly CatalogText[], readRun: ReadRun): C
   const runs: CatalogRun[] = [];
   const faulty: (CatalogFile & { message: string })[] = [];
   for (const one of readCatalogFiles(texts)) {
-    const { file, name, document } = one;
-    if (!document.ok || name === undefined) {
-      faulty.push({ ...one, message: document.ok ? 'has no name' : document.message });
-      continue;
-    }
-    const contentHash = hashContent(document.value);
-    if (one.kind === 'release') {
-      const reading = readReleaseFile(document.value);
-      if (reading.ok) releases.push({ document: reading.value, contentHash });
-      else faulty.push({ ...one, message: reading.message });
-    } else {
-      const reading = readRunFile(name, document.value as object, readRun);
-      if (reading.ok) runs.push({ ...reading.value, name, file, contentHash });
-      else faulty.push({ ...one, message: reading.message });
-    }
+    const reading = readEntry(one, readRun);
+    if (!reading.ok) faulty.push({ ...one, message: reading.message });
+    else if ('document' in reading.value) releases.push(reading.value);
+    else runs.push(reading.value);
   }
-  const faults = faulty.map(({ file, message }) => ({ file, message: message.slice(0, 1000) }));
+  const faults = faulty.map(({ file, message }) => ({ file, message }));
   return {
     releases,
     runs,
     faults,
     kept: { releases: keptOf('release', faulty), runs: keptOf('run', faulty) },
   };
+}
+
+function readEntry(
+  { kind, file, name, document }: CatalogFile,
+  readRun: ReadRun,
+): FileReading<CatalogRelease | CatalogRun> {
+  if (!document.ok) return document;
+  if (name === undefined) return { ok: false, message: 'has no name' };
+  const contentHash = hashOf(document.value);
+  if (contentHash === undefined)
+    return { ok: false, message: 'is nested too deeply, or has a key __proto__' };
+  if (kind === 'release') {
+    const release = readReleaseFile(document.value);
+    return release.ok ? { ok: true, value: { document: release.value, contentHash } } : release;
+  }
+  const run = readRunFile(name, document.value as object, readRun);
+  return run.ok ? { ok: true, value: { ...run.value, name, file, contentHash } } : run;
+}
+
+/** Undefined for what no reader may be given: schemas pass over `__proto__`, and labels without it mean everybody. */
+function hashOf(document: unknown): string | undefined {
+  try {
+    return canonicalJson(document).includes('"__proto__":') ? undefined : hashContent(document);
+  } catch (error) {
+    if (error instanceof RangeError) return undefined;
+    throw error;
+  }
 }
 
 /** SHA-256, hex, of the canonical JSON of a document as it was written. */

@@ -98,6 +98,10 @@ const release = z
   .refine((file) => file.previous === undefined || file.previous !== file.version, {
     message: 'is the version itself',
     path: ['previous'],
+  })
+  .refine(({ gate, cohorts }) => gate === undefined || cohorts.some(({ percent }) => percent[0]! > 0), {
+    message: 'can never be judged: nobody gets the version at the first step',
+    path: ['gate'],
   });
 
 /** Reads a release file's document strictly: every fault is told, unknown keys are faults. */

@@ -1,12 +1,14 @@
 import type { Deps } from '../../../deps.ts';
 import { FedEdgeError } from '../../../domain/errors.ts';
 import type { Principal } from '../../../domain/role.ts';
+import { tellable } from '../../../domain/tellable.ts';
 import { findModelSummary } from '../../../store/models/models.ts';
 import { findVersionByDigest } from '../../../store/models/versions.ts';
 import { catalogLocks, whileAlone } from '../../../store/releases/catalog-locks.ts';
 import { listActiveReleases, moveRelease, type ReleaseRow } from '../../../store/releases/releases.ts';
 import { createVersion } from '../../models/versions.ts';
 import { announceRelease } from '../announcements.ts';
+import { eachInTurn } from '../in-turn.ts';
 import { openSource } from './sources.ts';
 
 const MAX_REASON = 400;
@@ -19,9 +21,9 @@ const MAX_REASON = 400;
 export async function importSources(deps: Deps, principal: Principal): Promise<number> {
   const imported = await whileAlone(deps.db, catalogLocks.import, async () => {
     let done = 0;
-    for (const release of await listActiveReleases(deps.db.pool, principal.federationId)) {
+    await eachInTurn(await listActiveReleases(deps.db.pool, principal.federationId), async (release) => {
       if (await isToImport(deps, release)) done += await importSource(deps, principal, release);
-    }
+    });
     return done;
   });
   return imported ?? 0;
@@ -42,7 +44,7 @@ async function importSource(deps: Deps, principal: Principal, release: ReleaseRo
   } catch (error) {
     if (deps.stopping.aborted) return 0;
     deps.log.warn({ err: error, release: release.id, model }, 'a version cannot be imported');
-    await noteFailure(deps, release, `import_failed: ${describe(error)}`.slice(0, MAX_REASON));
+    await noteFailure(deps, release, tellable(`import_failed: ${describe(error)}`, MAX_REASON));
     return 0;
   }
 }

@@ -11,6 +11,7 @@ import { createRun, stopRun } from '../../rounds/runs.ts';
 import type { Catalog, CatalogRun } from '../catalog/catalog.ts';
 import type { CatalogFault } from '../catalog/catalogs.ts';
 import { nextDue } from '../catalog/run-files.ts';
+import { eachInTurn } from '../in-turn.ts';
 
 type RunDeps = Pick<Deps, 'db' | 'clock' | 'log'>;
 type KnownRun = Awaited<ReturnType<typeof listCatalogRuns>>[number];
@@ -21,27 +22,28 @@ const PASSING = ['not_found', 'no_version', 'model_busy'];
 /**
  * Brings the runs to what the catalog says. A new content stops the run of the one before and is due at once, or when its
  * schedule says so; a file that is gone stops its run; what is unchanged is left alone, also when an operator stopped it.
- * Returns the files whose runs cannot be.
+ * One that fails keeps none from its turn. Adds to `faults` the files whose runs cannot be, or wait; throws the first
+ * failure in the end.
  */
 export async function reconcileRuns(
   deps: RunDeps,
   principal: Principal,
   { runs, kept }: Pick<Catalog, 'runs' | 'kept'>,
-): Promise<CatalogFault[]> {
+  faults: CatalogFault[],
+): Promise<void> {
   const known = await listCatalogRuns(deps.db.pool, principal.federationId);
-  const faults: CatalogFault[] = [];
-  for (const row of known) {
-    const isKept = kept.runs === 'all' || kept.runs.has(row.name);
-    if (!isKept && !runs.some(({ name }) => name === row.name)) await dropRun(deps, principal, row);
-  }
-  for (const run of runs) {
+  const orphans = known.filter(
+    ({ name }) => kept.runs !== 'all' && !kept.runs.has(name) && !runs.some((run) => run.name === name),
+  );
+  const drops = orphans.map((row) => () => dropRun(deps, principal, row));
+  const starts = runs.map((run) => async () => {
     const row = known.find(({ name }) => name === run.name);
     const current =
       row?.contentHash === run.contentHash ? row : await replaceRun(deps, principal, { run, before: row });
     const fault = await startIfDue(deps, principal, { run, row: current });
     if (fault !== undefined) faults.push({ file: run.file, message: fault });
-  }
-  return faults;
+  });
+  await eachInTurn([...drops, ...starts], (work) => work());
 }
 
 async function dropRun(deps: RunDeps, principal: Principal, row: KnownRun): Promise<void> {
@@ -67,15 +69,19 @@ async function replaceRun(
   return { ...row, state: null };
 }
 
-/** Answers why the run cannot be, as long as its file is as it is. */
+/** Answers why the run cannot be, as long as its file is as it is, or what it waits for. */
 async function startIfDue(
   deps: RunDeps,
   principal: Principal,
   { run, row: { state, ...row } }: { run: CatalogRun; row: KnownRun },
 ): Promise<string | undefined> {
   const now = deps.clock.now();
-  if (row.dueAt === null || row.dueAt > now) return undefined;
   const dueAt = run.cron === undefined ? null : nextDue(run.cron, now);
+  if (row.dueAt === null || row.dueAt > now) {
+    // A clock that ran ahead and was set back would keep the schedule silent until that time.
+    if (row.dueAt && dueAt && dueAt < row.dueAt) await putCatalogRun(deps.db.pool, { ...row, dueAt });
+    return undefined;
+  }
   if (state === 'active' || state === 'paused') return skip(deps, { ...row, dueAt }, 'run_under_way');
   try {
     await createRun(deps, principal, run.request, (tx, { id }) =>
@@ -88,8 +94,7 @@ async function startIfDue(
     if (!PASSING.includes(error.code)) throw error;
     // What is due once waits for its turn; what comes again leaves one out.
     if (run.cron !== undefined) return skip(deps, { ...row, dueAt }, error.code);
-    deps.log.info({ run: run.name, why: error.code }, 'a run of the catalog waits');
-    return undefined;
+    return `waits: ${error.code}`;
   }
 }
 
