@@ -1,5 +1,5 @@
 import { createQuestions, type Questions } from './terminal/questions.ts';
-import { openTerminal, type Terminal } from './terminal/terminal.ts';
+import { openTerminal, type Streams, type Terminal } from './terminal/terminal.ts';
 
 /** What a verb is given beside its options. */
 export interface Context {
@@ -10,11 +10,18 @@ export interface Context {
   cwd: string;
   /** Aborted by Ctrl-C. */
   signal: AbortSignal;
+  /** The process: what it exits with although nothing was thrown. */
+  host: Host;
 }
 
-export type Surroundings = Pick<Context, 'env' | 'cwd' | 'signal'>;
+/** The part of a process that a call reads from and writes to. */
+export interface Host extends Streams {
+  exitCode?: number | string | null | undefined;
+}
+
+export type Surroundings = Pick<Context, 'env' | 'cwd' | 'signal' | 'host'>;
 
 export function createContext(json: boolean, surroundings: Surroundings): Context {
-  const terminal = openTerminal({ json, env: surroundings.env });
+  const terminal = openTerminal({ json, env: surroundings.env, streams: surroundings.host });
   return { ...surroundings, terminal, questions: createQuestions(terminal) };
 }

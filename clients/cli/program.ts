@@ -30,6 +30,10 @@ export function createProgram(surroundings: Surroundings, version: string): Comm
     .showHelpAfterError('(--help explains)')
     .configureHelp({ showGlobalOptions: false, helpWidth: 100 })
     .addHelpText('after', EXIT_CODES)
+    .configureOutput({
+      writeOut: (text) => void surroundings.host.stdout.write(text),
+      writeErr: (text) => void surroundings.host.stderr.write(text),
+    })
     .exitOverride();
   const verbs: Settings = { run };
   addReleases(program.command('release').description('which version of a model which devices get'), verbs);

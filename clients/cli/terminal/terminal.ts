@@ -18,28 +18,36 @@ export interface Terminal {
   redraw(lines: readonly string[]): void;
 }
 
+export interface Streams {
+  stdin: { isTTY?: boolean };
+  stdout: { isTTY?: boolean; write(text: string): unknown };
+  stderr: { write(text: string): unknown };
+}
+
 export interface TerminalOptions {
+  streams: Streams;
   json: boolean;
   env: Record<string, string | undefined>;
 }
 
-export function openTerminal({ json, env }: TerminalOptions): Terminal {
-  const isTty = process.stdout.isTTY === true;
+export function openTerminal({ json, env, streams }: TerminalOptions): Terminal {
+  const { stdin, stdout, stderr } = streams;
+  const isTty = stdout.isTTY === true;
   const hasColour = isTty && !json && !env.NO_COLOR && env.TERM !== 'dumb';
   const canRedraw = isTty && !json && env.TERM !== 'dumb';
   let drawn = 0;
-  const say = (line: string) => void (json ? process.stderr : process.stdout).write(`${line}\n`);
+  const say = (line: string) => void (json ? stderr : stdout).write(`${line}\n`);
   return {
-    isInteractive: canRedraw && process.stdin.isTTY === true && !env.CI,
+    isInteractive: canRedraw && stdin.isTTY === true && !env.CI,
     canRedraw,
     hasColour,
     say,
     result(value) {
-      if (json) process.stdout.write(`${JSON.stringify(value)}\n`);
+      if (json) stdout.write(`${JSON.stringify(value)}\n`);
     },
     style: (style, text) => (hasColour ? styleText(style, text, { validateStream: false }) : text),
     redraw(lines) {
-      if (drawn > 0) process.stdout.write(`\u001b[${drawn}A\u001b[J`);
+      if (drawn > 0) stdout.write(`\u001b[${drawn}A\u001b[J`);
       for (const line of lines) say(line);
       drawn = lines.length;
     },

@@ -15,7 +15,10 @@ export interface DoctorOptions extends ServerOptions {
 const STYLES = { ok: 'green', warning: 'yellow', fault: 'red' } as const;
 
 /** Looks at everything that this command needs, from here, and tells every fault at once. */
-export async function examine(options: DoctorOptions, { terminal, cwd, signal }: Context): Promise<void> {
+export async function examine(
+  options: DoctorOptions,
+  { terminal, cwd, signal, host }: Context,
+): Promise<void> {
   const version = await ownVersion();
   const found = await Promise.all([
     examineTools(cwd),
@@ -30,7 +33,7 @@ export async function examine(options: DoctorOptions, { terminal, cwd, signal }:
   ]);
   for (const line of formatTable(rows)) terminal.say(line);
   terminal.result({ findings });
-  if (findings.some(({ state }) => state === 'fault')) process.exitCode = EXIT_FAILURE;
+  if (findings.some(({ state }) => state === 'fault')) host.exitCode = EXIT_FAILURE;
 }
 
 export async function ownVersion(): Promise<string> {

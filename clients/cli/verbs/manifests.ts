@@ -30,7 +30,7 @@ export async function render(
 /** Shows what rendering would change, against a revision. Touches nothing. */
 export async function diff(
   { repository, environment, against }: ManifestOptions & { against: string },
-  { cwd, terminal }: Context,
+  { cwd, host, terminal }: Context,
 ): Promise<void> {
   const workspace = await openWorkspace(repository ?? cwd);
   const names = chosen(workspace, environment);
@@ -44,7 +44,7 @@ export async function diff(
       files.length === 0 ? `no difference from ${against}` : `${files.length} files differ from ${against}`,
     );
     terminal.result({ against, environments: names, files });
-    if (files.length > 0) process.exitCode = EXIT_FAILURE;
+    if (files.length > 0) host.exitCode = EXIT_FAILURE;
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

@@ -85,7 +85,7 @@ function isDecided({ releases }: Standing, { model, version }: StatusOptions): b
 function finish(
   { releases, catalog }: Standing,
   { model, watch }: StatusOptions,
-  { terminal }: Context,
+  { host, terminal }: Context,
 ): void {
   terminal.result({ releases, catalog });
   if (model !== undefined && releases.length === 0 && !watch) {
@@ -94,5 +94,5 @@ function finish(
       'Every device gets its head. fededge release create makes one.',
     );
   }
-  if (watch && releases.some(({ state }) => FAILED.includes(state))) process.exitCode = EXIT_FAILURE;
+  if (watch && releases.some(({ state }) => FAILED.includes(state))) host.exitCode = EXIT_FAILURE;
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { fededge, runProcess } from './support/command.ts';
+import { fededge, fededgeProcess, runProcess } from './support/command.ts';
 
 const cwd = '/tmp';
 const verbs = [
@@ -40,7 +40,7 @@ describe('a call that cannot be understood', () => {
   });
 
   it('is told as an object too, with --json', async () => {
-    const { code, json } = await fededge(['release', 'status', '--json'], { cwd });
+    const { code, json } = await fededgeProcess(['release', 'status', '--json'], { cwd });
     expect([code, json()]).toEqual([
       2,
       { error: { message: 'no server', next: 'Name it: --url http://127.0.0.1:8080 or FEDEDGE_URL.' } },

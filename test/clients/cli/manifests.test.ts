@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { fededge } from './support/command.ts';
+import { fededge, fededgeProcess } from './support/command.ts';
 import { createRepository, type Repository, releaseOf } from './support/repositories.ts';
 
 const FILE = 'infra/environments/dev/models/mnist.yaml';
@@ -37,7 +37,8 @@ describe('manifests', () => {
     repository.write(FILE, releaseOf(7));
     await manifests('render');
     repository.commit('7');
-    const { code, json } = await manifests('diff', '--against', 'before', '--json');
+    const args = ['manifests', 'diff', '--against', 'before', '--json'];
+    const { code, json } = await fededgeProcess(args, { cwd: repository.root });
     expect([code, json()]).toEqual([
       1,
       { against: 'before', environments: ['dev', 'staging'], files: expect.arrayContaining([CATALOG]) },

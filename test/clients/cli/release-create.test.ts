@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { type Call, fededge, fededgeInTerminal } from './support/command.ts';
+import { type Call, fededge, fededgeInTerminal, fededgeProcess } from './support/command.ts';
 import { createRepository, digestOf, type Repository, releaseOf } from './support/repositories.ts';
 import {
   describeRelease,
@@ -45,7 +45,9 @@ describe('release create', () => {
   it('commits the file and the manifests alone, and says so as an object', async () => {
     repository.write('notes.txt', 'mine');
     repository.git('add', 'notes.txt');
-    const { code, stdout, stderr, json } = await mnist(7, '--commit', '--json');
+    const which = ['--environment', 'dev', '--model', 'mnist', '--version', '7'];
+    const args = ['release', 'create', ...which, '--commit', '--json'];
+    const { code, stdout, stderr, json } = await fededgeProcess(args, call);
     expect([code, stdout.trim().split('\n').length]).toEqual([0, 1]);
     expect(stderr).toContain(`+++ b/${FILE}`);
     expect(json()).toMatchObject({

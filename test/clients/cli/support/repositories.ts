@@ -12,6 +12,7 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll } from 'vitest';
+import { createEnvironment } from './command.ts';
 
 const source = new URL('../../../../', import.meta.url).pathname;
 
@@ -57,7 +58,7 @@ function makeTemplate(): string {
   repository.git('init', '--quiet', '--initial-branch', 'main');
   repository.git('config', 'user.name', 'Tester');
   repository.git('config', 'user.email', 'tester@fededge.test');
-  execFileSync(process.execPath, ['infra/main.ts'], { cwd: root });
+  execFileSync(process.execPath, ['infra/main.ts'], { cwd: root, env: createEnvironment() });
   repository.commit('initial');
   return root;
 }
