@@ -2,6 +2,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { parse } from 'yaml';
 import type { z } from 'zod';
+import { canonicalJson } from './canonical-json.ts';
 import { release } from './release-file.ts';
 import { run } from './run-file.ts';
 
@@ -21,9 +22,13 @@ export async function readCatalogFolder(folder: string, kind: keyof typeof schem
 
 async function readDocument(path: string, kind: keyof typeof schemas): Promise<Named> {
   const name = basename(path, '.yaml');
-  const document = parseDocument(path, await readFile(path, 'utf8'));
+  const text = await readFile(path, 'utf8');
+  const document = parseDocument(path, text);
   const { error } = schemas[kind].safeParse(document);
   if (error) throw new Error(`${path}: ${error.issues.map(describe).join('; ')}`);
+  if (!text.endsWith('\n')) throw new Error(`${path}: does not end with a line break: it may be cut short`);
+  // Schemas pass over it, and labels without it mean everybody.
+  if (canonicalJson(document).includes('"__proto__":')) throw new Error(`${path}: __proto__: unknown key`);
   if (kind === 'release' && document.model !== name) {
     throw new Error(`${path}: model: the file of ${document.model} is ${document.model}.yaml`);
   }

@@ -94,6 +94,10 @@ const schema = z
   .refine(({ previous, version }) => previous === undefined || previous !== version, {
     path: ['previous'],
     message: 'it is the version itself',
+  })
+  .refine(({ gate, cohorts }) => !gate || !cohorts || cohorts.some(({ percent }) => percent[0]! > 0), {
+    path: ['gate'],
+    message: 'it is never judged: nobody gets the version at the first step',
   });
 
 export type ReleaseFile = z.infer<typeof schema>;
@@ -113,7 +117,12 @@ export function readRelease(text: string): Reading {
   const document = parseDocument(text, { uniqueKeys: true, merge: false });
   const [broken] = [...document.errors, ...document.warnings];
   if (broken) return { ok: false, faults: [{ key: '', message: broken.message.split('\n')[0]! }] };
-  const { success, data, error } = schema.safeParse(document.toJS({ maxAliasCount: 0 }));
+  const value: unknown = document.toJS({ maxAliasCount: 0 });
+  const whole = (message: string): Reading => ({ ok: false, faults: [{ key: '', message }] });
+  // Schemas pass over it, and labels without it mean everybody.
+  if (JSON.stringify(value)?.includes('"__proto__":')) return whole('there is no key __proto__');
+  const { success, data, error } = schema.safeParse(value);
+  if (success && !text.endsWith('\n')) return whole('it does not end with a line break: it may be cut short');
   if (success) return { ok: true, release: data };
   return { ok: false, faults: error.issues.map(toFault) };
 }

@@ -1,8 +1,10 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { canonicalJson as serverCanonicalJson } from '../../../api/domain/canonical-json.ts';
+import { readRun } from '../../../api/http/schemas/runs.ts';
+import { parseCatalog } from '../../../api/services/releases/catalog/catalog.ts';
 import { canonicalJson } from '../../../infra/catalog/canonical-json.ts';
 import { readCatalogFolder } from '../../../infra/catalog/catalog-files.ts';
 import { contentHash } from '../../../infra/catalog/content-hash.ts';
@@ -61,9 +63,30 @@ describe('release files', () => {
     ['no YAML', 'model: [', /a\.yaml/],
     ['no mapping', '- model', /a\.yaml/],
   ])('with %s are refused, by file and key', async (_, text, fault) => {
-    await write('a.yaml', text);
+    await write('a.yaml', `${text}\n`);
 
     await expect(readCatalogFolder(folder, 'release')).rejects.toThrow(fault);
+  });
+});
+
+describe('the files that the server judges as they say', async () => {
+  const fixtures = join(import.meta.dirname, '../../fixtures/releases');
+  const files = (await readdir(fixtures)).map((file) => [file] as const);
+
+  test.each(files)('%s', async (file) => {
+    const text = await readFile(join(fixtures, file), 'utf8');
+    const [, place] = /^# (?:valid|faulty at (.+))$/m.exec(text) ?? [];
+    const name = /^model: ([a-z]+)$/m.exec(text)?.[1] ?? 'mnist';
+    await write(`${name}.yaml`, text);
+    const reading = readCatalogFolder(folder, 'release');
+
+    if (place === undefined) {
+      const [found] = parseCatalog([{ file: `models/${name}.yaml`, text }], readRun).releases;
+      expect((await reading).map(({ document }) => contentHash(document))).toEqual([found?.contentHash]);
+      expect(found?.contentHash).toMatch(/^[0-9a-f]{64}$/);
+    } else {
+      await expect(reading).rejects.toThrow(place === 'the document' ? `${name}.yaml` : place);
+    }
   });
 });
 
