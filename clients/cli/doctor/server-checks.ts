@@ -1,4 +1,5 @@
 import { resolve } from 'node:path';
+import { authorizationOf } from '../../typescript/http/authorization.ts';
 import { withoutSlash } from '../../typescript/http/calls.ts';
 import { readKey, requireUrl, type ServerOptions } from '../connection.ts';
 import { Failure } from '../failure.ts';
@@ -82,7 +83,7 @@ async function examineKey(ask: Ask, { keyFile, cwd }: Subject): Promise<Finding>
   if (!keyFile) return warning('key', 'none is named: --key-file or FEDEDGE_OPERATOR_KEY_FILE');
   try {
     const key = await readKey(resolve(cwd, keyFile));
-    const headers = { authorization: `Bearer ${key}` };
+    const headers = { authorization: authorizationOf(key) };
     const statusOf = async (path: string, method = 'GET') => {
       const answer = await ask(path, { method, headers });
       await answer.body?.cancel();

@@ -1,6 +1,7 @@
 import { putEvaluation } from '../generated/sdk.gen.ts';
 import type { Assignment } from '../generated/types.gen.ts';
 import { hasCode } from '../http/problem-error.ts';
+import { finiteMetrics } from '../tensors/finite-metrics.ts';
 import { type Encoding, encodeUpdate } from '../tensors/updates.ts';
 import { Declined, type Evaluation, type Task } from '../trainer.ts';
 import { isFinal } from './final-errors.ts';
@@ -88,7 +89,7 @@ async function sendEvaluation(
   { numExamples, metrics }: Evaluation,
 ): Promise<void> {
   const { session } = work;
-  const body = { numExamples, metrics };
+  const body = { numExamples, metrics: finiteMetrics(metrics) };
   try {
     await session.insist((signal) =>
       putEvaluation({ client: session.api, path: { assignment: id }, body, signal }),

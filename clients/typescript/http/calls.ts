@@ -1,4 +1,5 @@
 import { type Client, createClient, createConfig } from '../generated/client/index.ts';
+import { authorizationOf } from './authorization.ts';
 import { ConnectionError, ProblemError } from './problem-error.ts';
 
 /** What a generated call resolves with. */
@@ -23,7 +24,13 @@ export interface ApiOptions {
 
 /** The client that generated calls run on. `url` may have a path; what comes after it is appended. */
 export function createApi({ url, auth, fetch }: ApiOptions): Client {
-  return createClient(createConfig({ baseUrl: withoutSlash(url), auth, ...(fetch && { fetch }) }));
+  const client = createClient(createConfig({ baseUrl: withoutSlash(url), auth, ...(fetch && { fetch }) }));
+  client.interceptors.request.use((request) => {
+    const [, token] = /^Bearer (.+)$/.exec(request.headers.get('authorization') ?? '') ?? [];
+    if (token !== undefined) request.headers.set('authorization', authorizationOf(token));
+    return request;
+  });
+  return client;
 }
 
 export function withoutSlash(url: string): string {

@@ -66,9 +66,13 @@ export function readAgentEnvironment(env: Environment): AgentEnvironment {
     reportSeconds: integer('FEDEDGE_AGENT_REPORT_SECONDS', [1, 86_400]) ?? 30,
     logLevel: oneOf('FEDEDGE_LOG_LEVEL', LEVELS) ?? 'info',
   };
-  if (settings.url && !URL.canParse(settings.url)) faults.push('FEDEDGE_URL: is no URL');
+  if (settings.url && !isHttpUrl(settings.url)) faults.push('FEDEDGE_URL: is no URL');
   if (faults.length > 0) throw new ProgramError(`the environment has faults:\n  ${faults.join('\n  ')}`);
   return settings;
+}
+
+export function isHttpUrl(text: string | undefined): boolean {
+  return text !== undefined && /^https?:\/\//i.test(text) && URL.canParse(text);
 }
 
 /** A secret from a variable, or from the file that the variable with _FILE names. Undefined: neither is set. */

@@ -9,13 +9,14 @@ import { listReleases } from '../generated/sdk.gen.ts';
 import type { Release } from '../generated/types.gen.ts';
 import { createApi, settle, within } from '../http/calls.ts';
 import { isPassing } from '../http/problem-error.ts';
-import { readSecret } from './agent-environment.ts';
+import { isHttpUrl, readSecret } from './agent-environment.ts';
 import { describeRelease, judgeRelease } from './release-verdicts.ts';
 import { ProgramError, runProgram } from './run-program.ts';
 
 const LOOK_MS = 2000;
 const CALL_MS = 15_000;
 const PAGE = 100;
+const MAX_TIMEOUT_S = 2_000_000;
 
 const help = `usage: release --model MODEL --content HASH [--timeout SECONDS]
 
@@ -89,10 +90,13 @@ function readSettings() {
   const { FEDEDGE_URL: url } = process.env;
   const { model, content, timeout = '3600' } = readArguments(options);
   if (!key && faults.length === 0) faults.push('FEDEDGE_OPERATOR_KEY_FILE is missing');
-  if (!url || !URL.canParse(url)) faults.push('FEDEDGE_URL: the URL of the server');
+  if (key && !/^[!-~]+$/.test(key)) faults.push('FEDEDGE_OPERATOR_KEY_FILE: holds no operator key');
+  if (!isHttpUrl(url)) faults.push('FEDEDGE_URL: the URL of the server');
   if (!model) faults.push('--model is missing');
   if (!content || !/^[0-9a-f]{64}$/.test(content)) faults.push('--content: 64 hexadecimal digits');
-  if (!(Number(timeout) > 0)) faults.push('--timeout: seconds');
+  // A timer that is longer than 24 days goes off at once.
+  if (!(Number(timeout) > 0 && Number(timeout) <= MAX_TIMEOUT_S))
+    faults.push(`--timeout: seconds, at most ${MAX_TIMEOUT_S}`);
   if (faults.length > 0) throw new ProgramError(`${faults.join('\n  ')}\n\n${help}`);
   return { url: url!, key: key!, model: model!, content: content!, timeoutMs: Number(timeout) * 1000 };
 }

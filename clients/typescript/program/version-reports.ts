@@ -4,6 +4,7 @@ import type { Session } from '../device/session.ts';
 import { getCurrentVersion, getModel, reportVersion } from '../generated/sdk.gen.ts';
 import type { ModelVersion } from '../generated/types.gen.ts';
 import { hasCode } from '../http/problem-error.ts';
+import { finiteMetrics } from '../tensors/finite-metrics.ts';
 import { decodeWeights } from '../tensors/weights.ts';
 import type { Evaluation, Trainer } from '../trainer.ts';
 
@@ -21,12 +22,17 @@ interface Reported {
   version: number;
   etag: string | null;
   evaluation: Evaluation;
+  /** When, by the clock of `session.timing`. */
+  at: number;
 }
+
+/** A release that comes back counts the reports since then, and its devices may not see that it was away. */
+const AGAIN_MS = 3_600_000;
 
 /**
  * Asks for the version that the device is to use of each of its models. One that it has not reported on yet is measured on
- * the device's data, and the server is told; once more, if another release has come to the same version. What fails is
- * tried again at the next call.
+ * the device's data, and the server is told; once more every hour, and if another release has come to the same version.
+ * What fails is tried again at the next call.
  */
 export function createVersionReports(reports: VersionReports): () => Promise<void> {
   const reported = new Map<string, Reported>();
@@ -35,8 +41,9 @@ export function createVersionReports(reports: VersionReports): () => Promise<voi
       try {
         const found = await findCurrent(reports.session, model);
         const last = reported.get(model);
-        if (!found || (last && last.version === found.current.version && last.etag === found.etag)) continue;
-        reported.set(model, await report(reports, found, last));
+        const now = reports.session.timing.now();
+        if (!found || (last && isTold(last, found, now))) continue;
+        reported.set(model, { ...(await report(reports, found, last)), at: now });
       } catch (error) {
         reports.session.signal.throwIfAborted();
         reports.log.warn({ err: error, model }, 'a version cannot be reported on');
@@ -48,6 +55,12 @@ export function createVersionReports(reports: VersionReports): () => Promise<voi
 interface Found {
   current: ModelVersion;
   etag: string | null;
+}
+
+/** A clock that was set back is no reason to keep silent. */
+function isTold({ version, etag, at }: Reported, found: Found, now: number): boolean {
+  const isRecent = now >= at && now < at + AGAIN_MS;
+  return version === found.current.version && etag === found.etag && isRecent;
 }
 
 /** Undefined: there is no such model, or no version of it for this device. */
@@ -67,10 +80,11 @@ async function report(
   { session, trainer, log }: VersionReports,
   { current, etag }: Found,
   last: Reported | undefined,
-): Promise<Reported> {
+): Promise<Omit<Reported, 'at'>> {
   const { model, version } = current;
   const evaluation = last?.version === version ? last.evaluation : await measure(session, trainer, current);
-  const { numExamples, metrics } = evaluation;
+  const { numExamples } = evaluation;
+  const metrics = tellable(evaluation.metrics);
   if (numExamples > 0) {
     const path = { model, version };
     const body = { numExamples, metrics };
@@ -78,6 +92,15 @@ async function report(
     log.info({ model, version, numExamples, metrics }, 'reported');
   }
   return { version, etag, evaluation };
+}
+
+/**
+ * JSON has finite numbers only. A loss that is none any more is as large as can be: left out, a gate on it would wait for
+ * ever for the worst version of all.
+ */
+function tellable(metrics: Evaluation['metrics']): Evaluation['metrics'] {
+  const loss = metrics.loss !== undefined && !Number.isFinite(metrics.loss) ? { loss: Number.MAX_VALUE } : {};
+  return { ...finiteMetrics(metrics), ...loss };
 }
 
 async function measure(

@@ -1,6 +1,7 @@
 import { elementCount, encodeTensorHeader } from '../../../api/domain/tensors.ts';
 import type { Manifest } from '../generated/types.gen.ts';
 import type { NamedTensor, NamedTensors, Training } from '../trainer.ts';
+import { finiteMetrics } from './finite-metrics.ts';
 
 export type Encoding = 'f32' | 'bf16';
 
@@ -43,11 +44,10 @@ function metadataOf(
   { numExamples, metrics, scalars = {} }: Training,
   encoding: Encoding,
 ): Record<string, string> {
-  const finite = Object.entries(metrics).filter(([, value]) => Number.isFinite(value));
   return {
     ...Object.fromEntries(Object.entries(scalars).map(([name, value]) => [name, String(value)])),
     num_examples: String(numExamples),
-    metrics: JSON.stringify(Object.fromEntries(finite)),
+    metrics: JSON.stringify(finiteMetrics(metrics)),
     encoding,
   };
 }

@@ -34,7 +34,7 @@ test('asks below the path of the URL, with its key', async () => {
   const { operator, requests } = operatorOf(json({ id: 'r' }));
   await operator.getRun('r');
   expect(requests[0]!.url).toBe('http://scripted.test/base/v1/runs/r');
-  expect(requests[0]!.headers.get('authorization')).toBe('Bearer fedop_key');
+  expect(requests[0]!.headers.get('authorization')).toBe('bearer fedop_key');
 });
 
 test('a repeated creation has the key of the first attempt, another one a key of its own', async () => {

@@ -67,11 +67,11 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-async function wait(...args: string[]) {
+async function wait(args: string[] = [], env: Record<string, string> = {}) {
   const { port } = server.address() as AddressInfo;
   const program = startProgram(
     ['clients/typescript/program/release.ts', '--model', 'mnist', '--content', CONTENT, ...args],
-    { FEDEDGE_URL: `http://127.0.0.1:${port}`, FEDEDGE_OPERATOR_KEY_FILE: join(folder, 'key') },
+    { FEDEDGE_URL: `http://127.0.0.1:${port}`, FEDEDGE_OPERATOR_KEY_FILE: join(folder, 'key'), ...env },
   );
   const { code } = await program.ended;
   return { code, lines: program.output('stdout').trim().split('\n'), errors: program.output('stderr') };
@@ -83,7 +83,7 @@ it('tells each state, outlasts outages, and ends with 0 when the first cohort is
   expect(code).toBe(0);
   expect(lines).toHaveLength(3);
   expect(lines.at(-1)).toBe('mnist: rolling, version 7, step 1 of 2');
-  expect(new Set(asked)).toEqual(new Set(['Bearer fedop_key']));
+  expect(new Set(asked)).toEqual(new Set(['bearer fedop_key']));
 });
 
 it('ends with 1 when the gate has failed, and says why', async () => {
@@ -109,9 +109,23 @@ it('ends with 1 when another content takes its place', async () => {
 
 it('ends with 1 after its time', async () => {
   answers = [release({})];
-  const { code, errors } = await wait('--timeout', '1');
+  const { code, errors } = await wait(['--timeout', '1']);
   expect(code).toBe(1);
   expect(errors).toContain('was not there after 1 s');
+});
+
+it.each([
+  [['--timeout', '3000000'], {}, '--timeout'],
+  [['--timeout', '1e999'], {}, '--timeout'],
+  [[], { FEDEDGE_URL: 'ftp://server' }, 'FEDEDGE_URL'],
+  [[], { FEDEDGE_OPERATOR_KEY_FILE: '', FEDEDGE_OPERATOR_KEY: 'two words' }, 'no operator key'],
+])('asks nobody with %j %j', async (args, env, fault) => {
+  answers = [release({})];
+  const { code, errors } = await wait(args, env);
+  expect(code).toBe(1);
+  expect(errors).toContain(fault);
+  expect(errors).not.toMatch(/^ +at /m);
+  expect(asked).toEqual([]);
 });
 
 it('says what it has not been told', async () => {
