@@ -8,6 +8,8 @@ import { waitFor } from './waiting.ts';
 /** A run of the agents whose rounds last some seconds, so that something can happen in the middle of one. */
 export interface LongRun {
   run: Run;
+  /** Resolves when all agents have contributed to one round. A pod that was replaced is another device, and missed a while. */
+  whole(): Promise<unknown>;
   /** Resolves in the middle of a round: some updates are accepted, others are still being made. */
   middleOfRound(): Promise<Round>;
   /** Resolves when the round is completed; rejects if it failed or an update of it is not folded. */
@@ -24,9 +26,9 @@ export async function startLongRun({ operator, signal }: Scene): Promise<LongRun
     rounds: 1_000,
     quorum: 3,
     capacity: AGENTS,
-    deadlineMs: 40_000,
+    deadlineMs: 25_000,
     pendingMs: 60_000,
-    presenceMs: 60_000,
+    presenceMs: 15_000,
     maxFailedRounds: 3,
     hyperparameters,
   });
@@ -48,6 +50,12 @@ export async function startLongRun({ operator, signal }: Scene): Promise<LongRun
     );
     return over;
   };
+  const whole = async () => {
+    const [last] = (await rounds()).slice(-1);
+    const isWhole = ({ number, state, accepted }: Round) =>
+      number > (last?.number ?? 0) && state === 'completed' && accepted === AGENTS;
+    await waitFor('all agents are in one round', async () => (await rounds()).some(isWhole), { signal });
+  };
   const middleOfRound = () =>
     waitFor(
       'a round is half way',
@@ -65,5 +73,5 @@ export async function startLongRun({ operator, signal }: Scene): Promise<LongRun
         { signal, seconds: 60 },
       ),
     );
-  return { run, middleOfRound, completed, nextCompleted };
+  return { run, whole, middleOfRound, completed, nextCompleted };
 }

@@ -16,6 +16,7 @@ function kill(part: 'api' | 'worker' | 'agent'): Step<Scene> {
     async run(scene) {
       const { cluster, longRun } = scene;
       const { kubectl } = cluster;
+      await longRun.whole();
       const round = await longRun.middleOfRound();
       const victim = await (part === 'agent' ? agentAtWork(scene, round) : firstPod(kubectl, part));
       const { name } = victim.metadata;

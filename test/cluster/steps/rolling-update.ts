@@ -13,6 +13,7 @@ export const rollingUpdate: Step<Scene> = {
     const { cluster, repository, images, operator, service } = scene;
     scene.longRun = await startLongRun(scene);
     const fleet = await startFleet(operator, service.url);
+    await scene.longRun.whole();
     const round = await scene.longRun.middleOfRound();
     const before = (await cluster.kubectl.pods(component('api'))).map(({ metadata }) => metadata.name);
     const commit = await repository.commit('feat(environments): dev runs the next version', {
