@@ -20,7 +20,8 @@ export async function createCatalogFolder(): Promise<CatalogFolder> {
     async write(file, content) {
       const path = join(folder, file);
       await mkdir(dirname(path), { recursive: true });
-      await writeFile(path, typeof content === 'string' ? content : JSON.stringify(content, null, 2));
+      const text = typeof content === 'string' ? content : `${JSON.stringify(content, null, 2)}\n`;
+      await writeFile(path, text);
     },
     remove: (file) => rm(join(folder, file)),
     close: () => rm(folder, { recursive: true, force: true }),
