@@ -8,7 +8,7 @@ import { kserve } from './flavours/kserve.ts';
 import { kubeedge } from './flavours/kubeedge.ts';
 import { kubeflow } from './flavours/kubeflow.ts';
 import { seldon } from './flavours/seldon.ts';
-import type { Part } from './layers.ts';
+import type { Part } from './part.ts';
 
 /** Parts that a switch of `settings.flavours` adds; each is one file in infra/flavours. */
 export const flavours: readonly Part[] = [

@@ -16,21 +16,8 @@ import { secrets } from './charts/secrets.ts';
 import { serviceAccounts } from './charts/service-accounts.ts';
 import { storage } from './charts/storage.ts';
 import { worker } from './charts/worker.ts';
-import type { Environment } from './environment.ts';
 import { flavours } from './flavours.ts';
-import type { Chart } from './kubernetes.ts';
-
-/** What is there before what. Each is a folder of the manifests, and an Application of Argo CD. */
-export const layerNames = ['platform', 'data', 'server', 'rollout', 'agents', 'observability'] as const;
-export type LayerName = (typeof layerNames)[number];
-
-/** One file of manifests. It adds objects to `chart`, or none where the environment does without. */
-export interface Part {
-  layer: LayerName;
-  /** The file's name. */
-  name: string;
-  add(chart: Chart, environment: Environment): void;
-}
+import type { Part } from './part.ts';
 
 /** The architecture, in the order in which it comes up. */
 export const parts: readonly Part[] = [

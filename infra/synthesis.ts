@@ -2,8 +2,9 @@ import { gitOps } from './argocd/git-ops.ts';
 import { writeArgoCd } from './argocd/manifests.ts';
 import { type Environment, listEnvironments, loadEnvironment } from './environment.ts';
 import { App, Chart } from './kubernetes.ts';
-import { layerNames, parts } from './layers.ts';
+import { parts } from './layers.ts';
 import { type KubernetesObject, type Manifests, writeKustomization, writeObjects } from './manifest-text.ts';
+import { layerNames } from './part.ts';
 
 /**
  * Every file of every environment, and what Argo CD needs to find them; of one environment alone, if it is named. The

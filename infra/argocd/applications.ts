@@ -5,8 +5,8 @@ import type {
   ISyncPolicy,
 } from '@kubernetes-models/argo-cd/argoproj.io/v1alpha1';
 import type { Environment } from '../environment.ts';
-import { type LayerName, layerNames } from '../layers.ts';
 import { names } from '../names.ts';
+import { type LayerName, layerNames } from '../part.ts';
 import type { GitOps } from './git-ops.ts';
 import { destinationsOf } from './projects.ts';
 

@@ -1,6 +1,6 @@
 import type { Environment } from '../environment.ts';
-import { type LayerName, layerNames } from '../layers.ts';
 import { type Manifests, writeKustomization, writeObjects } from '../manifest-text.ts';
+import { type LayerName, layerNames } from '../part.ts';
 import { edgeSitesSet, environmentsSet } from './application-sets.ts';
 import { layerApplications } from './applications.ts';
 import type { GitOps } from './git-ops.ts';

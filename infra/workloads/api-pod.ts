@@ -3,8 +3,8 @@ import type { Environment } from '../environment.ts';
 import type { k8s } from '../kubernetes.ts';
 import { names, ports, selectorOf } from '../names.ts';
 import { blobVariables, configurationOf, databaseVariables, operatorVariables } from './configuration.ts';
-import { type Mounted, podOf, probe, spread } from './pods.ts';
-import { dataFolder, secretFile } from './volumes.ts';
+import { podOf, probe, spread } from './pods.ts';
+import { dataFolder, type Mounted, secretFile } from './volumes.ts';
 
 /** Endpoints need a moment to forget a pod; then it drains its polls and uploads. */
 const LEAVE_SECONDS = 5;

@@ -2,7 +2,7 @@ import type { Environment } from '../environment.ts';
 import { k8s } from '../kubernetes.ts';
 import { type Component, imageOf, labelsOf, names, USER } from '../names.ts';
 import type { Resources } from '../settings.ts';
-import { temporary } from './volumes.ts';
+import { type Mounted, temporary } from './volumes.ts';
 
 /** What one container of ours adds to what all of them have. */
 export interface Work {
@@ -27,11 +27,6 @@ export interface Work {
     | 'tolerations'
   >;
   lifecycle?: k8s.Lifecycle;
-}
-
-export interface Mounted {
-  volume: k8s.Volume;
-  mount: Omit<k8s.VolumeMount, 'name'>;
 }
 
 /**

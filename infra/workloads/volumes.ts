@@ -2,9 +2,14 @@ import type { Environment } from '../environment.ts';
 import { type Construct, k8s } from '../kubernetes.ts';
 import { labelsOf, names } from '../names.ts';
 import type { VolumeSettings } from '../settings.ts';
-import type { Mounted } from './pods.ts';
 
 const size = k8s.Quantity.fromString;
+
+/** A pod's volume, and where its container sees it. */
+export interface Mounted {
+  volume: k8s.Volume;
+  mount: Omit<k8s.VolumeMount, 'name'>;
+}
 
 export const temporary: Mounted = {
   volume: { name: 'tmp', emptyDir: { sizeLimit: size('1Gi') } },
