@@ -63,7 +63,7 @@ it('fails when the run is stopped', async () => {
   const ended = step({ model: 'stopped', rounds: 2, quorum: 3 }, 'task-2', 'third');
   const found = async () =>
     (await federation.operator.list<Run>('/v1/runs')).find(({ model }) => model === 'stopped');
-  await expect.poll(found, { timeout: 20_000 }).toBeDefined();
+  await expect.poll(found, { timeout: 45_000 }).toBeDefined();
   await federation.operator.post(`/v1/runs/${(await found())!.id}/stop`);
 
   expect(await ended).toMatchObject({ code: 1, output: expect.stringContaining('stopped (') });

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Database, openDatabase, type Queryable } from '../../api/store/database.ts';
 import { migrateDatabase } from '../../api/store/migrate.ts';
 import { isOutage } from '../../api/store/outage.ts';
+import { waitUntil } from '../support/acceptance/waiting.ts';
 import { type DatabaseRelay, startDatabaseRelay } from '../support/database-relays.ts';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.ts';
 
@@ -83,6 +84,16 @@ describe('a pool whose connections break', () => {
   });
 
   const ask = () => db.client`select 1 as one`;
+  /** Those that began later: severed ones sleep on. */
+  const countSleepers = async (since: string) => {
+    const others = openDatabase(test.connection, { connections: 1 });
+    const [row] = await others.client<[{ count: number }]>`
+      select count(*)::int as count from pg_stat_activity
+      where application_name = ${db.applicationName} and state = 'active'
+        and query like '%pg_sleep(60)%' and query_start >= ${since}::timestamptz`;
+    await others.close();
+    return row.count;
+  };
   const sleepers = () => Array.from({ length: 3 }, () => db.client`select pg_sleep(60)`);
 
   it.each([
@@ -90,9 +101,13 @@ describe('a pool whose connections break', () => {
     ['refuse', '53300'],
   ] as const)('is told what becomes of the next ones (%s), and works again after it', async (mode, code) => {
     expect(await ask()).toEqual([{ one: 1 }]);
+    const [before] = await db.client<[{ now: string }]>`select clock_timestamp()::text as now`;
     const broken = sleepers();
     for (const query of broken) query.catch(() => undefined);
-    await sleep(50);
+    await waitUntil(
+      'all of them have begun',
+      async () => (await countSleepers(before.now)) === broken.length,
+    );
     relay.mode = mode;
     relay.cut();
     for (const query of broken) await expect(query).rejects.toSatisfy(isOutage);

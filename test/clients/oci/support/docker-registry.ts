@@ -3,7 +3,10 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-const START_MS = 20_000;
+const START_MS = 60_000;
+/** Test files run side by side: the second waits until the first has installed. */
+const INSTALL = ['-q', '-o', 'DPkg::Lock::Timeout=120', 'install', '-y', 'docker-registry'];
+const INSTALL_MS = 180_000;
 
 export interface DockerRegistry {
   /** As `127.0.0.1:41234`. */
@@ -22,7 +25,7 @@ export function findDockerRegistry(): { program: string } | { missing: string } 
     return { missing: 'docker-registry is not installed (Debian: apt-get install docker-registry)' };
   }
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
-  spawnSync('apt-get', ['-q', 'install', '-y', 'docker-registry'], { env, stdio: 'ignore' });
+  spawnSync('apt-get', INSTALL, { env, stdio: 'ignore', timeout: INSTALL_MS });
   const installed = locate();
   return installed ? { program: installed } : { missing: 'apt-get could not install docker-registry' };
 }
