@@ -3,13 +3,17 @@ export type Metrics = Record<string, number>;
 
 export const MAX_METRICS = 32;
 
+/** What PostgreSQL does not keep in JSON, and what forges lines of a log. */
+const UNKEEPABLE = /[\p{Cc}\p{Cs}]/u;
+
 /** Reads a metrics object; undefined if it is anything but a small object of finite numbers. */
 export function readMetrics(value: unknown): Metrics | undefined {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
   const entries = Object.entries(value);
   if (entries.length > MAX_METRICS) return undefined;
   const sound = entries.every(
-    ([name, number]) => name.length <= 64 && typeof number === 'number' && Number.isFinite(number),
+    ([name, number]) =>
+      name.length <= 64 && !UNKEEPABLE.test(name) && typeof number === 'number' && Number.isFinite(number),
   );
   return sound ? (value as Metrics) : undefined;
 }

@@ -1,5 +1,6 @@
 import { z } from '@hono/zod-openapi';
 import { MAX_METRICS } from '../../domain/metrics.ts';
+import { line } from './text.ts';
 
 const id = z.uuid().openapi({ example: '0198c5a2-6d7e-7c3b-9f00-2b7d5a1c9e44' });
 const instant = z.iso.datetime().openapi({ example: '2026-01-15T10:30:00.000Z' });
@@ -12,7 +13,7 @@ const digest = z
   });
 
 export const metrics = z
-  .record(z.string().min(1).max(64), z.number())
+  .record(line(64).min(1), z.number())
   .refine((value) => Object.keys(value).length <= MAX_METRICS, `at most ${MAX_METRICS} metrics`)
   .openapi('Metrics', { example: { loss: 0.31, accuracy: 0.91 }, maxProperties: MAX_METRICS });
 

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { reportVersion } from '../../../api/services/releases/reports.ts';
 import { sweepBlobs } from '../../../api/services/sweeper.ts';
-import { createTestApp, type TestApp } from '../../support/app.ts';
+import { createTestApp, type EnrolledDevice, jsonRequest, type TestApp } from '../../support/app.ts';
 import { createTestModel, smallWeights } from '../../support/models.ts';
 import {
   canaryCohorts as cohorts,
@@ -84,6 +84,26 @@ describe('reports', () => {
     await expect(
       reportVersion(test.deps, device, { model: 'counted', version: 1 }, report2),
     ).rejects.toMatchObject({ code: 'not_found' });
+  });
+});
+
+it('numbers at the edge of what there is are judged, and names that cannot be kept are refused', async () => {
+  const bound = { metric: 'loss', atMost: 1, reports: 2 };
+  const { file, second } = await catalog.offer('edges', { gate: bound });
+  catalog.set(file, second);
+  await catalog.reconcile();
+  const another = await test.enrolDevice({ token: { labels: { site: 'lab' } } });
+  const send = async (device: EnrolledDevice, metrics: object, numExamples = 1) => {
+    const request = jsonRequest('POST', { numExamples, metrics }, device.headers);
+    return (await test.app.request('/v1/models/edges/versions/2/reports', request)).status;
+  };
+  for (const name of ['a\0', '\ud800']) expect(await send(another, { [name]: 1 })).toBe(400);
+  expect(await send(another, { loss: 5e-324 })).toBe(200);
+  expect(await send(catalog.canary, { loss: Number.MAX_VALUE }, 1e12)).toBe(200);
+  await catalog.reconcile();
+  expect((await catalog.releases('edges')).at(-1)).toMatchObject({
+    state: 'paused',
+    verdict: { reports: 2 },
   });
 });
 
