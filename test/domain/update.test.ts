@@ -91,7 +91,12 @@ describe('planUpdate', () => {
     ['metrics that are no JSON', [w, b], { ...metadata, metrics: '{' }, 'metrics'],
     ['metrics that are infinite', [w, b], { ...metadata, metrics: '{"loss":1e999}' }, 'metrics'],
     ['metrics that are text', [w, b], { ...metadata, metrics: '{"loss":"low"}' }, 'metrics'],
-    ['metrics with a name that cannot be kept', [w, b], { ...metadata, metrics: '{"a\\u0000":1}' }, 'metrics'],
+    [
+      'metrics with a name that cannot be kept',
+      [w, b],
+      { ...metadata, metrics: '{"a\\u0000":1}' },
+      'metrics',
+    ],
   ])('refuses %s', (_name, tensors, text, reason) => {
     const { result } = plan(tensors, text as Record<string, string>);
     expect(result).toMatchObject({ ok: false, reason: expect.stringContaining(reason) });
