@@ -6,11 +6,13 @@ import { binaries, scripts } from './places.ts';
 import { waitFor } from './waiting.ts';
 
 export interface Application extends KubeObject {
+  /** What is being done. Argo CD removes it at the end; what `operationState` says of the end can be overwritten. */
+  operation?: object;
   status: {
     sync?: { status: string; revision?: string };
     health?: { status: string; message?: string };
     conditions?: { type: string; message: string }[];
-    operationState?: { phase: string; message?: string; syncResult?: { revision?: string } };
+    operationState?: { phase: string; message?: string; finishedAt?: string };
     resources?: {
       kind: string;
       name: string;
@@ -68,12 +70,11 @@ export async function waitForHealthy(
   );
 }
 
+/** An operation that has an end is over, whatever its phase still says. */
 function isAt({ status }: Application, commit: string): boolean {
-  return (
-    status?.sync?.status === 'Synced' &&
-    status.sync.revision === commit &&
-    status.operationState?.phase !== 'Running'
-  );
+  const { sync, operationState } = status ?? {};
+  const isWorking = operationState !== undefined && operationState.finishedAt === undefined;
+  return sync?.status === 'Synced' && sync.revision === commit && !isWorking;
 }
 
 export function describe({ metadata, status }: Application): string {

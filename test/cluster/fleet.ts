@@ -44,9 +44,8 @@ export async function enrol(
  * client does; whatever else is not what it should be is a failed operation.
  */
 export interface Fleet {
-  /** Logical operations that have succeeded so far. */
-  operations(): number;
-  /** Ends it, and holds what the devices were told against what the server has: rejects at the first difference. */
+  stop(): void;
+  /** Stops it, and holds what the devices were told against what the server has: rejects at the first difference. */
   stopAndCheck(): Promise<{ operations: number; updates: number; versions: number }>;
 }
 
@@ -84,7 +83,7 @@ export async function startFleet(operator: Operator, url: string, count = 4): Pr
   ];
   for (const loop of loops) loop.catch(() => undefined);
   return {
-    operations: () => witness.operations,
+    stop: () => stopping.abort(),
     async stopAndCheck() {
       stopping.abort();
       await Promise.all(loops);

@@ -8,7 +8,7 @@ import { waitFor } from './waiting.ts';
 /** A run of the agents whose rounds last some seconds, so that something can happen in the middle of one. */
 export interface LongRun {
   run: Run;
-  /** Resolves when all agents have contributed to one round. A pod that was replaced is another device, and missed a while. */
+  /** Resolves when all who were invited to a round have contributed: a pod that was replaced is missed for a while. */
   whole(): Promise<unknown>;
   /** Resolves in the middle of a round: some updates are accepted, others are still being made. */
   middleOfRound(): Promise<Round>;
@@ -52,9 +52,11 @@ export async function startLongRun({ operator, signal }: Scene): Promise<LongRun
   };
   const whole = async () => {
     const [last] = (await rounds()).slice(-1);
-    const isWhole = ({ number, state, accepted }: Round) =>
-      number > (last?.number ?? 0) && state === 'completed' && accepted === AGENTS;
-    await waitFor('all agents are in one round', async () => (await rounds()).some(isWhole), { signal });
+    const isWhole = ({ number, state, accepted, invited }: Round) =>
+      number > (last?.number ?? 0) && state === 'completed' && accepted === invited;
+    await waitFor('a round has an update of everybody invited', async () => (await rounds()).some(isWhole), {
+      signal,
+    });
   };
   const middleOfRound = () =>
     waitFor(
