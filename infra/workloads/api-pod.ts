@@ -10,9 +10,10 @@ import { dataFolder, type Mounted, secretFile } from './volumes.ts';
 const LEAVE_SECONDS = 5;
 const GRACE_SECONDS = 60;
 
+const CATALOG = '/etc/fededge/catalog';
 const catalog: Mounted = {
   volume: { name: 'catalog', configMap: { name: names.catalog, optional: true } },
-  mount: { mountPath: '/etc/fededge/catalog', readOnly: true },
+  mount: { mountPath: CATALOG, readOnly: true },
 };
 const TOKEN_KEYS = 'token-keys.json';
 
@@ -29,6 +30,7 @@ export function apiPod(environment: Environment): k8s.PodTemplateSpec {
       ...databaseVariables(environment),
       ...blobVariables(environment),
       ...operatorVariables(environment),
+      { name: 'FEDEDGE_CATALOG', value: CATALOG },
       ...(isEmbedded ? [] : [{ name: 'FEDEDGE_TOKEN_KEYS', value: `/etc/fededge/keys/${TOKEN_KEYS}` }]),
     ],
     ports: { http: ports.http },

@@ -12,7 +12,6 @@ export function configurationOf({ settings }: Environment): Record<string, strin
     FEDEDGE_METRICS_PORT: String(ports.workerMetrics),
     FEDEDGE_PUBLIC_URL: publicUrl,
     FEDEDGE_DATA_DIR: '/data',
-    FEDEDGE_CATALOG: '/etc/fededge/catalog',
     ...(!isEmbedded && { FEDEDGE_WORKER: 'off', FEDEDGE_MIGRATE: 'off' }),
     ...(blobs.kind === 's3' && { FEDEDGE_S3_URL: blobs.url, FEDEDGE_S3_REGION: blobs.region }),
     ...variables,

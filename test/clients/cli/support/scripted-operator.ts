@@ -72,7 +72,7 @@ export async function startScriptedOperator(versions: readonly number[]): Promis
   ];
   const server = await startScriptedServer(
     ({ path, headers }) => {
-      if (path.startsWith('/v1/') && headers.authorization !== `Bearer ${KEY}`)
+      if (path.startsWith('/v1/') && headers.authorization !== `bearer ${KEY}`)
         return problem(401, 'unauthorized');
       for (const [pattern, answer] of answers) {
         const match = pattern.exec(path);
