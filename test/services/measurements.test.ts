@@ -24,7 +24,7 @@ async function pendingFolds(): Promise<number> {
 
 it('tells how many updates wait to be folded, over all rounds, until they are published', async () => {
   const settings = { quorum: 2, capacity: 3 };
-  const first = await seedFederation(test.deps, { devices: 3, settings });
+  const first = await seedFederation(test.deps, { devices: 3, settings, labels: { site: 'a' } });
   const second = await seedFederation(test.deps, { devices: 3, settings, labels: { site: 'b' } });
   await advanceRounds(test.deps);
   expect(await pendingFolds()).toBe(0);
