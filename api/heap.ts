@@ -8,7 +8,7 @@ import { setFlagsFromString } from 'node:v8';
 
 const LOADING_MS = 5_000;
 /** By how much the old generation may grow before it is looked through again; left to V8 it may be fourfold. */
-const GROWTH_PERCENT = 60;
+const GROWTH_PERCENT = 35;
 
 setFlagsFromString('--semi-space-growth-factor=1');
 setFlagsFromString('--memory-saver-mode');
