@@ -15,6 +15,7 @@ const NAME_WIDTH = 12;
 const began = performance.now();
 const temporary = mkdtempSync(join(tmpdir(), 'fededge-counts-'));
 const countsFile = join(temporary, 'counts.json');
+const repeated: string[] = [];
 const total: Counts = { passed: 0, failed: 0, skipped: [] };
 
 function readArguments(args: readonly string[]): { only: string[] | undefined; vitestArgs: string[] } {
@@ -25,7 +26,15 @@ function readArguments(args: readonly string[]): { only: string[] | undefined; v
 
 async function run(stage: Stage): Promise<void> {
   report(stage, 'started');
-  const { ok, seconds, output } = await runStage(stage, { FEDEDGE_TEST_COUNTS: countsFile });
+  const attempt = () => runStage(stage, { FEDEDGE_TEST_COUNTS: countsFile });
+  let result = await attempt();
+  if (!result.ok && stage.repeats) {
+    report(stage, 'failed, and is tried again');
+    repeated.push(stage.name);
+    rmSync(countsFile, { force: true });
+    result = await attempt();
+  }
+  const { ok, seconds, output } = result;
   if (!ok && output) process.stdout.write(output);
   const isSkipped = !ok && stage.optional;
   report(stage, `${ok ? 'passed' : isSkipped ? 'skipped' : 'FAILED'}  ${seconds.toFixed(1)} s`);
@@ -40,10 +49,11 @@ function report({ name }: Stage, what: string): void {
 
 /** A run that failed without a test that failed (a crash, no test found) counts as one failure. */
 function addTests(ok: boolean): void {
-  const { passed, failed, skipped } = readCounts();
+  const { passed, failed, skipped, repeated: again = [] } = readCounts();
   total.passed += passed;
   total.failed += ok ? failed : Math.max(failed, 1);
   total.skipped.push(...skipped);
+  repeated.push(...again);
 }
 
 function readCounts(): Counts {
@@ -72,6 +82,7 @@ await Promise.all(
 );
 rmSync(temporary, { recursive: true, force: true });
 for (const name of total.skipped) console.log(`skipped     ${name}`);
+for (const name of repeated) console.log(`repeated    ${name} (failed at first, and was tried again)`);
 const minutes = ((performance.now() - began) / 60_000).toFixed(1);
 console.log(`all of it took ${minutes} min`);
 console.log(`${total.passed} passed, ${total.failed} failed, ${total.skipped.length} skipped`);

@@ -26,6 +26,9 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'system',
+          // Programs are killed, starved and cut off here while others compete for the machine: a second failure counts,
+          // a first one is told at the end of `npm test`.
+          retry: 1,
           include: ['test/**/*.test.ts'],
           exclude: pure,
           globalSetup: ['test/support/global-setup.ts'],

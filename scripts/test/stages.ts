@@ -12,6 +12,8 @@ export interface Stage {
   live?: true;
   /** It counts its tests itself (count-reporter.ts). */
   counts?: true;
+  /** It is tried once more when it fails, and that is told: what it works with is not all ours. */
+  repeats?: true;
   /** What a machine need not have: a failure is reported as skipped, with the last line that it said. */
   optional?: true;
 }
@@ -43,7 +45,13 @@ export function planStages(vitestArgs: readonly string[]): Stage[][] {
       { name: 'native', command: ['node', 'scripts/native.ts'], optional: true },
       { name: 'vitest', command: ['vitest', ...vitest], live: true, counts: true },
       { name: 'external', command: ['node', 'scripts/test/external-postgres.ts'], live: true, counts: true },
-      { name: 'cluster', command: ['node', 'scripts/test-cluster.ts'], live: true, counts: true },
+      {
+        name: 'cluster',
+        command: ['node', 'scripts/test-cluster.ts'],
+        live: true,
+        counts: true,
+        repeats: true,
+      },
     ],
   ];
 }
