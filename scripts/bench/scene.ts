@@ -1,9 +1,11 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Operator, Run } from '../../clients/typescript/index.ts';
 import type { Server } from './fleet/devices.ts';
 import { makeValues, TENSOR } from './fleet/tensor-files.ts';
 import type { Deployment } from './system/deployments.ts';
 
 const HOUR_MS = 3_600_000;
+const RETRY_MS = 200;
 
 export function serverOf({ url, publicUrl }: Deployment): Server {
   return { url, audience: publicUrl };
@@ -36,8 +38,13 @@ export function startRun(
 /** Fails its open round. */
 export async function stopRun({ operator }: Deployment, run: string): Promise<void> {
   const { stopRun: stop } = await import('../../clients/typescript/generated/index.ts');
-  const { response } = await stop({ client: operator.api, path: { run } });
-  if (!response?.ok) throw new Error(`the run cannot be stopped: ${response?.status}`);
+  for (;;) {
+    const { response } = await stop({ client: operator.api, path: { run } });
+    if (response?.ok) return;
+    // Ten thousand devices may just have been woken.
+    if (response?.status !== 503) throw new Error(`the run cannot be stopped: ${response?.status}`);
+    await sleep(RETRY_MS);
+  }
 }
 
 /** Seconds from one published version to the next, of the first from the opening of its round. */
