@@ -5,7 +5,7 @@ const text = (maxLength: number) =>
   z
     .string()
     .max(maxLength)
-    .refine((value) => !unprintable.test(value), 'control characters or half surrogates');
+    .refine((value) => !unprintable.test(value), 'it has control characters or half surrogates');
 const line = (maxLength: number) => text(maxLength).min(1);
 const digest = z.string().regex(/^sha-256:[0-9a-f]{64}$/, 'sha-256: and 64 hexadecimal digits');
 const version = z.int().min(1).max(2_147_483_647);
@@ -59,7 +59,7 @@ export const release = z
   .strictObject({
     model: z.string().regex(/^[a-z0-9-]{1,64}$/, 'lower-case letters, digits and hyphens'),
     version: version.optional(),
-    channel: z.literal('head').optional(),
+    channel: z.literal('head', { error: 'the one channel is head' }).optional(),
     source: source.optional(),
     digest: digest.optional(),
     previous: version.optional(),
@@ -68,7 +68,7 @@ export const release = z
       .array(cohort)
       .min(1)
       .max(32)
-      .refine((all) => new Set(all.map(({ name }) => name)).size === all.length, 'two of one name')
+      .refine((all) => new Set(all.map(({ name }) => name)).size === all.length, 'two cohorts have one name')
       .optional(),
     gate: gate.optional(),
     bakeSeconds: z.int().min(0).max(31_536_000).optional(),
@@ -82,10 +82,14 @@ export const release = z
     path: ['digest'],
   })
   .refine((file) => file.previous === undefined || file.previous !== file.version, {
-    message: 'the version itself',
+    message: 'it is the version itself',
     path: ['previous'],
   })
   .refine(({ gate, cohorts }) => !gate || !cohorts || cohorts.some(({ percent }) => percent[0]! > 0), {
-    message: 'never judged: nobody gets the version at the first step',
+    message: 'it is never judged: nobody gets the version at the first step',
     path: ['gate'],
   });
+
+export type ReleaseFile = z.infer<typeof release>;
+export type Cohort = z.infer<typeof cohort>;
+export type Gate = z.infer<typeof gate>;
