@@ -2,7 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { channels, notify } from '../../../api/store/journal/channels.ts';
 import { answerOf } from '../../support/answers.ts';
-import { createTestApp, jsonRequest, registrationOf, requestToken, type TestApp } from '../../support/app.ts';
+import { createTestApp, registrationOf, requestToken, type TestApp } from '../../support/app.ts';
+import { callsTo } from '../../support/identity/calls.ts';
 import { createDeviceKey } from '../../support/identity/device-keys.ts';
 import { createFederation } from '../../support/identity/federations.ts';
 
@@ -15,15 +16,10 @@ beforeAll(async () => {
 });
 afterAll(() => t.close());
 
-function get(path: string, headers: Record<string, string>, app = t.app) {
-  return answerOf(app.request(path, { headers }));
-}
-function send(method: string, path: string, body: unknown, headers: Record<string, string> = operator) {
-  return answerOf(t.app.request(path, jsonRequest(method, body, headers)));
-}
-function post(path: string, headers: Record<string, string> = operator) {
-  return answerOf(t.app.request(path, { method: 'POST', headers }));
-}
+const { get, send, post } = callsTo(
+  () => t,
+  () => operator,
+);
 
 describe('a device about itself', () => {
   it('merges what it reports, null taking a property away', async () => {

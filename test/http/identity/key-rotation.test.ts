@@ -4,11 +4,11 @@ import { answerOf } from '../../support/answers.ts';
 import {
   createTestApp,
   type EnrolledDevice,
-  jsonRequest,
   registrationOf,
   requestToken,
   type TestApp,
 } from '../../support/app.ts';
+import { callsTo } from '../../support/identity/calls.ts';
 import { createDeviceKey, type DeviceKey, seconds, sign } from '../../support/identity/device-keys.ts';
 
 let t: TestApp;
@@ -20,15 +20,10 @@ beforeAll(async () => {
 });
 afterAll(() => t.close());
 
-function get(path: string, headers: Record<string, string>, app = t.app) {
-  return answerOf(app.request(path, { headers }));
-}
-function send(method: string, path: string, body: unknown, headers: Record<string, string> = operator) {
-  return answerOf(t.app.request(path, jsonRequest(method, body, headers)));
-}
-function post(path: string, headers: Record<string, string> = operator) {
-  return answerOf(t.app.request(path, { method: 'POST', headers }));
-}
+const { get, send, post } = callsTo(
+  () => t,
+  () => operator,
+);
 
 describe('key rotation', () => {
   it('lets both keys work until the new one is first used', async () => {
