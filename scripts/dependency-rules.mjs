@@ -8,6 +8,9 @@ const layer = (name) => `^api/${name}/`;
 /** The roots' own files; `config`, `deps` and what they declare may be named by every layer above domain. */
 const roots = '^api/(?!config\\.ts$|deps\\.ts$)[^/]+\\.ts$';
 
+/** What clients share with the server. */
+const shared = ['^api/domain/(tensors|ml|manifest)\\.ts$', layer('ml')];
+
 const only = (name, comment, packages, folders) => ({
   name,
   comment,
@@ -77,17 +80,19 @@ export default {
     {
       name: 'clients-speak-http',
       comment:
-        'A client has the contract; of the server it shares the tensor codec and the training code alone. The command ' +
-        'writes the files of infra/environments, by their own rules.',
+        'A client has the contract; of the server it shares the tensor codec and the training code alone.',
       severity: 'error',
-      from: { path: '^clients/' },
+      from: { path: '^clients/', pathNot: '^clients/cli/' },
+      to: { path: '^(api|infra|scripts|test)/', pathNot: shared },
+    },
+    {
+      name: 'the-command-knows-release-files',
+      comment: 'It speaks HTTP as every client, and writes files of infra/environments by their own rules.',
+      severity: 'error',
+      from: { path: '^clients/cli/' },
       to: {
         path: '^(api|infra|scripts|test)/',
-        pathNot: [
-          '^api/domain/(tensors|ml|manifest)\\.ts$',
-          layer('ml'),
-          '^infra/catalog/release-file\\.ts$',
-        ],
+        pathNot: [...shared, '^infra/catalog/release-file\\.ts$'],
       },
     },
     {
