@@ -1,6 +1,7 @@
 /**
- * How much of everything a federation needs. Pure: loads in, sizes out, by the coefficients below, which are measured
- * (`npm run bench`, Node 24, one server core of x86-64) and rounded up. `node infra/sizing-table.ts` writes README's table.
+ * How much of everything a federation needs. Pure: loads in, sizes out, by the coefficients below. Those of the
+ * API's and the worker's CPU come from `npm run bench -- rounds downloads fold` (Node 24, two cores of x86-64, clients
+ * beside the server), rounded up; the others are estimates. `node infra/sizing-table.ts` writes README's table.
  */
 export interface Load {
   devices: number;
@@ -26,12 +27,18 @@ export interface Size {
 }
 
 const coefficients = {
-  /** Taking a body: received, hashed, checked for finite values, synced or sent to S3. CPU s/GB of the API. */
-  intakeSecondsPerGb: 2.2,
-  /** Sending a model file from memory. CPU s/GB of the API. */
-  downloadSecondsPerGb: 0.5,
-  /** A request that asks the database, its share of TLS-free HTTP, JSON and logging included. CPU s of the API. */
-  requestSeconds: 0.0012,
+  /**
+   * Taking a body: received, hashed, checked for finite values, synced. CPU s/GB of the API. `rounds`, 32 x 10 M: 5.8 CPU s
+   * for each GB that goes up or down, so 11.5 for one of each, less the download and the fold.
+   */
+  intakeSecondsPerGb: 10.5,
+  /** Sending a model file from memory. CPU s/GB of the API. `downloads`, 40 MB: 0.33. */
+  downloadSecondsPerGb: 0.35,
+  /**
+   * A request that asks the database, its share of TLS-free HTTP, JSON and logging included. CPU s of the API. `rounds`,
+   * 100 x 0.1 M: 13.5 ms an update, 4.6 ms of them for its bytes.
+   */
+  requestSeconds: 0.0023,
   /** Requests of a device for one update: token, poll, model, update. */
   requestsPerUpdate: 4,
   /** A device that waits asks again after so long. */
@@ -40,8 +47,8 @@ const coefficients = {
   pollCpuSeconds: 0.0004,
   /** Memory of a device that waits. */
   waitingDeviceMb: 0.016,
-  /** Reading a blob, and folding it into f64. CPU s/GB of the worker. */
-  foldSecondsPerGb: 1,
+  /** Reading a blob, and folding it into f64. CPU s/GB of the worker. `fold`, 10 M: 1.46 GB/s. */
+  foldSecondsPerGb: 0.7,
   /** A server with its buffers, and each of the uploads that it takes at once. */
   apiBaseGb: 0.25,
   workerBaseGb: 0.3,
