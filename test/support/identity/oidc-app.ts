@@ -27,7 +27,7 @@ export async function trusting(
   const { oidcIssuers } = loadConfig({ FEDEDGE_OIDC_ISSUERS: JSON.stringify([entry]) });
   const issuers = createOidcIssuers(oidcIssuers, deps.log, {
     now: () => clock.now().getTime(),
-    timeoutMs: 200,
+    timeoutMs: 1_000,
     ...timing,
   });
   const trusting = { ...deps, config: { ...deps.config, oidcIssuers }, issuers };
