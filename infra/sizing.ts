@@ -1,6 +1,6 @@
 /**
  * How much of everything a federation needs. Pure: loads in, sizes out, by the coefficients below. Those of the
- * API's and the worker's CPU come from `npm run bench -- rounds downloads fold` (Node 24, two cores of x86-64, clients
+ * API's and the worker's CPU come from `npm run bench -- rounds downloads fold waiting` (Node 24, two cores of x86-64, clients
  * beside the server), rounded up; the others are estimates. `node infra/sizing-table.ts` writes README's table.
  */
 export interface Load {
@@ -43,10 +43,10 @@ const coefficients = {
   requestsPerUpdate: 4,
   /** A device that waits asks again after so long. */
   pollSeconds: 25,
-  /** What a poll costs that is answered by nothing. CPU s of the API: nobody asks the database for it. */
-  pollCpuSeconds: 0.0004,
-  /** Memory of a device that waits. */
-  waitingDeviceMb: 0.016,
+  /** What a poll costs that is answered by nothing. CPU s of the API. `waiting`, 2,000 devices: 10 % of a core. */
+  pollCpuSeconds: 0.0013,
+  /** Memory of a device that waits. `waiting`, 2,000 devices: 73 KB. */
+  waitingDeviceMb: 0.073,
   /** Reading a blob, and folding it into f64. CPU s/GB of the worker. `fold`, 10 M: 1.46 GB/s. */
   foldSecondsPerGb: 0.7,
   /** A server with its buffers, and each of the uploads that it takes at once. */
