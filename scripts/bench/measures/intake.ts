@@ -2,7 +2,7 @@ import { type Fleet, startFleet } from '../fleet/fleet.ts';
 import type { Transfer } from '../fleet/transfers.ts';
 import { type Context, compare, type Row, round } from '../measure.ts';
 import { type PeerServer, startBareServer, startNginx } from '../peers/servers.ts';
-import { createModel, serverOf, startRun, stopRun } from '../scene.ts';
+import { createModel, serverOf, startRun } from '../scene.ts';
 import { median, takeTurns } from '../statistics.ts';
 import { type Deployment, startSeparate } from '../system/deployments.ts';
 import { withCpu } from '../system/usage.ts';
@@ -40,7 +40,14 @@ const MIDDLE = { parameters: 1_000_000, least: 0.4, aim: 0.53 };
  * Updates put into FedEdge's API, which hashes, looks at every value, syncs and commits, against servers that do less.
  * The worker is stopped meanwhile, so that the fold's share of the machine is not in the figures.
  */
-export async function measureIntake({ quick, folder, note }: Context): Promise<Row[]> {
+export async function measureIntake(context: Context): Promise<Row[]> {
+  const rows: Row[] = [];
+  for (const size of context.quick ? QUICK : SIZES) rows.push(...(await measureSize(context, size)));
+  return rows;
+}
+
+/** A federation of its own: its cohort has to be all of its devices. */
+async function measureSize({ quick, folder, note }: Context, size: Size): Promise<Row[]> {
   await using stack = new AsyncDisposableStack();
   const deployment = await startSeparate({ folder });
   stack.defer(() => deployment.stop());
@@ -55,21 +62,15 @@ export async function measureIntake({ quick, folder, note }: Context): Promise<R
     { name: 'node:http, piped to a file', server: bare, path: '/pipe', isFair: false },
     ...(nginx ? [{ name: 'nginx PUT', server: nginx, path: '/put', isFair: false }] : []),
   ];
-  const sizes = quick ? QUICK : SIZES;
-  note('registering the devices');
-  await fleet.enrol(deployment.operator, serverOf(deployment), Math.max(...sizes.map(({ count }) => count)));
+  await fleet.enrol(deployment.operator, serverOf(deployment), size.count);
+  await createModel(deployment.operator, 'intake', size.parameters);
+  await startRun(deployment.operator, { model: 'intake', devices: size.count });
+  const bodyBytes = await fleet.ask('prepare', { parameters: size.parameters });
   const rows: Row[] = [];
-  for (const size of sizes) {
-    const model = `intake-${size.parameters}`;
-    await createModel(deployment.operator, model, size.parameters);
-    const run = await startRun(deployment.operator, { model, devices: size.count });
-    const bodyBytes = await fleet.ask('prepare', { parameters: size.parameters });
-    for (const connections of quick ? [4] : [4, 16]) {
-      note(`${bodyBytes} bytes, ${connections} connections`);
-      const load = { size, bodyBytes, connections, turns: quick ? 1 : TURNS };
-      rows.push(...(await compareIntake({ deployment, fleet }, peers, load)));
-    }
-    await stopRun(deployment, run.id);
+  for (const connections of quick ? [4] : [4, 16]) {
+    note(`${bodyBytes} bytes, ${connections} connections`);
+    const load = { size, bodyBytes, connections, turns: quick ? 1 : TURNS };
+    rows.push(...(await compareIntake({ deployment, fleet }, peers, load)));
   }
   return rows;
 }
