@@ -185,6 +185,7 @@ CREATE TABLE "releases" (
 	"version" integer,
 	"digest" text,
 	"previous" integer,
+	"revision" integer DEFAULT 0 NOT NULL,
 	"created_at" timestamp (3) with time zone NOT NULL,
 	"activated_at" timestamp (3) with time zone NOT NULL
 );

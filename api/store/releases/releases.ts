@@ -1,6 +1,5 @@
-import { and, asc, eq, ne, notInArray } from 'drizzle-orm';
+import { and, asc, eq, ne, notInArray, sql } from 'drizzle-orm';
 import type { Page } from '../../domain/page.ts';
-import type { ReleaseState } from '../../domain/release.ts';
 import type { Queryable } from '../database.ts';
 import { afterCursor, pageOrder } from '../pages.ts';
 import { releases } from '../schema.ts';
@@ -102,18 +101,19 @@ export function listReleases(
 }
 
 /**
- * Changes a release that is in the state and at the step that the decision was made from. Undefined: somebody was
- * faster, such as an operator who halts it while the reconcile takes a step.
+ * Changes a release that is as the decision found it. Undefined: somebody was faster, such as an operator who halts it
+ * while the reconcile takes a step. The revision is compared, since a release may leave a state and step and be there
+ * again, of another version or with a bake time that has only begun, before a slow decision is written.
  */
 export async function moveRelease(
   tx: Queryable,
-  from: { id: string; state: ReleaseState; step: number },
+  from: Pick<ReleaseRow, 'id' | 'revision'>,
   to: ReleaseChange,
 ): Promise<ReleaseRow | undefined> {
   const rows = await tx
     .update(releases)
-    .set(to)
-    .where(and(eq(releases.id, from.id), eq(releases.state, from.state), eq(releases.step, from.step)))
+    .set({ ...to, revision: nextRevision })
+    .where(and(eq(releases.id, from.id), eq(releases.revision, from.revision)))
     .returning();
   return rows[0];
 }
@@ -129,7 +129,7 @@ export async function haltRelease(
 ): Promise<ReleaseRow | undefined> {
   const rows = await tx
     .update(releases)
-    .set({ state: 'halted', outcome: 'halted', reason: 'halted' })
+    .set({ state: 'halted', outcome: 'halted', reason: 'halted', revision: nextRevision })
     .where(
       and(
         eq(releases.federationId, federationId),
@@ -140,3 +140,5 @@ export async function haltRelease(
     .returning();
   return rows[0];
 }
+
+const nextRevision = sql`${releases.revision} + 1`;

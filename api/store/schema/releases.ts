@@ -25,6 +25,8 @@ export const releases = pgTable(
     version: integer('version'),
     digest: text('digest'),
     previous: integer('previous'),
+    /** How often it was changed: a decision made from one revision moves no other, even in the same state and step. */
+    revision: integer('revision').notNull().default(0),
     createdAt: instant('created_at').notNull(),
     /** When its content became the active one, the last time. */
     activatedAt: instant('activated_at').notNull(),

@@ -5,7 +5,7 @@ import { describeCatalog } from '../../../api/services/releases/catalog/catalogs
 import { reconcileCatalog } from '../../../api/services/releases/reconcile.ts';
 import { haltRelease } from '../../../api/services/releases/releases.ts';
 import { catalogLocks, whileAlone } from '../../../api/store/releases/catalog-locks.ts';
-import { moveRelease } from '../../../api/store/releases/releases.ts';
+import { moveRelease, type ReleaseChange, type ReleaseRow } from '../../../api/store/releases/releases.ts';
 import { auditEntries, events } from '../../../api/store/schema.ts';
 import { createTestApp, type EnrolledDevice, type TestApp } from '../../support/app.ts';
 import { smallWeights } from '../../support/models.ts';
@@ -173,6 +173,39 @@ describe('a release', () => {
         .toBe(1);
     });
     expect(await halting).toMatchObject({ state: 'halted', step: 1 });
+  });
+
+  it('is not moved by what was decided before it left a step and came to it again', async () => {
+    const { file, first, second } = await catalog.offer('again');
+    const active = async () => (await catalog.releases('again')).find(({ state }) => state !== 'superseded')!;
+    const set = async (document: object) => {
+      catalog.set(file, document);
+      await catalog.reconcile();
+      return active();
+    };
+    const decide = (from: ReleaseRow, to: ReleaseChange) =>
+      test.deps.db.transaction((tx) => moveRelease(tx, from, to));
+    const stale = await set(second);
+    await set(first);
+    const rolling = await set(second);
+    expect(rolling).toMatchObject({ id: stale.id, state: stale.state, step: stale.step });
+    expect(await decide(stale, { step: 1 })).toBeUndefined();
+    expect(await active()).toEqual(rolling);
+    expect(await decide(rolling, { step: 1 })).toMatchObject({ state: 'rolling', step: 1 });
+
+    // Nor one that waits, of which no instant tells one time from the other.
+    const source = {
+      ...second,
+      version: undefined,
+      source: { url: 'https://weights.example/none.safetensors' },
+    };
+    const missing = { ...source, digest: `sha-256:${'0'.repeat(64)}` };
+    const before = await set(missing);
+    await set(first);
+    const waiting = await set(missing);
+    expect(waiting).toMatchObject({ id: before.id, state: 'waiting', step: 0, stepSince: null });
+    expect(await decide(before, { reason: 'import_failed' })).toBeUndefined();
+    expect(await active()).toEqual(waiting);
   });
 
   it('that an operator halts stays so until its content changes', async () => {
