@@ -68,6 +68,8 @@ export function writeCalls(client: Client, ask: Ask) {
     pauseRun: (run: string) => ask((signal) => sdk.pauseRun({ client, path: { run }, signal })),
     resumeRun: (run: string) => ask((signal) => sdk.resumeRun({ client, path: { run }, signal })),
     stopRun: (run: string) => ask((signal) => sdk.stopRun({ client, path: { run }, signal })),
+    haltRelease: (release: string, headers = once()) =>
+      ask((signal) => sdk.haltRelease({ client, path: { release }, headers, signal })),
   };
 }
 

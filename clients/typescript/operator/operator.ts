@@ -67,6 +67,8 @@ export interface Operator {
   listUpdates(round: string): Promise<Update[]>;
   /** Every content that a release file ever had, oldest first; at most one of a model is not `superseded`. */
   listReleases(filter?: { model?: string }): Promise<Release[]>;
+  /** Devices get `previous` until the content of the release file changes. Needs the role `releaser`. */
+  haltRelease(release: string): Promise<Release>;
   /** What the server's last look at the catalog of releases and runs found. */
   getCatalog(): Promise<Catalog>;
   /** Resolves with the train round of this number once it has ended; rejects if the run ends without it. */

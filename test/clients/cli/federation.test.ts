@@ -48,6 +48,19 @@ const watch = async (version: number) => {
   return { code, state: active?.state, version: active?.version, previous: active?.previous };
 };
 
+/** The file of a key that may halt releases, which the first operator's may not. */
+async function createReleaserKey(): Promise<string> {
+  const answer = await fetch(`${service.url()}/v1/operator-keys`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${service.operatorKey}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ name: 'on call', role: 'releaser' }),
+  });
+  const { key } = (await answer.json()) as { key: string };
+  const file = join(folder, 'releaser-key');
+  writeFileSync(file, key);
+  return file;
+}
+
 describe('a release, from the command to a real server', () => {
   it('rolls out, and back', async () => {
     expect(await release('create', '--version', '1', '--commit')).toMatchObject({ code: 0, stderr: '' });
@@ -58,6 +71,18 @@ describe('a release, from the command to a real server', () => {
 
     expect(await release('rollback', '--commit')).toMatchObject({ code: 0, stderr: '' });
     expect(await watch(1)).toEqual({ code: 0, state: 'complete', version: 1, previous: null });
+  });
+
+  it('is halted by a releaser, until git says another', async () => {
+    expect(await release('create', '--version', '2', '--commit')).toMatchObject({ code: 0 });
+    expect(await watch(2)).toMatchObject({ state: 'complete', previous: 1 });
+    const halt = (...args: string[]) => call('release', 'halt', '--model', 'mnist', ...args);
+    expect(await halt()).toMatchObject({ code: 1, stderr: expect.stringContaining('releaser to halt') });
+    const halted = await halt('--json', '--key-file', await createReleaserKey());
+    expect(halted.json()).toMatchObject({ release: { state: 'halted', version: 2, previous: 1 } });
+    expect(await watch(2)).toEqual({ code: 1, state: 'halted', version: 2, previous: 1 });
+    expect(await release('rollback', '--commit')).toMatchObject({ code: 0 });
+    expect(await watch(1)).toMatchObject({ code: 0, state: 'complete', version: 1 });
   });
 
   it('is in order for the doctor', async () => {

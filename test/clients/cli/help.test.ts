@@ -8,6 +8,7 @@ const verbs = [
   'release create',
   'release promote',
   'release rollback',
+  'release halt',
   'release status',
   'manifests',
   'manifests render',
@@ -32,6 +33,8 @@ describe('a call that cannot be understood', () => {
     [['release', 'promote', '--model', 'mnist'], "required option '--from <environment>'"],
     [['release', 'create', '--version', '7', '--channel', 'head'], 'cannot be used with'],
     [['release', 'status', '--every', 'soon', '--url', 'http://127.0.0.1:9'], 'no operator key'],
+    [['release', 'halt'], "required option '--model <name>'"],
+    [['release', 'halt', '--model', 'mnist', '--version', 'last'], 'A number from 1.'],
     [['release', 'status'], 'no server'],
     [['manifests', 'diff', 'more'], 'too many arguments'],
   ])('%j exits with 2', async (args, message) => {

@@ -64,8 +64,8 @@ export async function startScriptedOperator(versions: readonly number[]): Promis
       },
     ],
     [
-      /^\/v1\/releases\/[^/]+\/halt$/,
-      () => (state.role === 'releaser' ? problem(404, 'not_found') : problem(403, 'forbidden')),
+      /^\/v1\/releases\/([^/]+)\/halt$/,
+      ([id]) => (state.role === 'releaser' ? halt(state.releases, id!) : problem(403, 'forbidden')),
     ],
     [/^\/v1\/operator-keys$/, () => (state.role === 'operator' ? page([]) : problem(403, 'forbidden'))],
     [/^\/v1\/catalog$/, () => ({ status: 200, body: { readAt: catalogReadAt, faults: [] } })],
@@ -130,6 +130,13 @@ export function describeRelease(overrides: Partial<Release>): Release {
     activatedAt: '2026-11-24T20:00:00.000Z',
     ...overrides,
   };
+}
+
+function halt(releases: Release[], id: string): Reply {
+  const release = releases.find((each) => each.id === id);
+  if (!release) return problem(404, 'not_found');
+  if (release.state === 'superseded') return problem(409, 'conflict');
+  return { status: 200, body: Object.assign(release, { state: 'halted', reason: 'halted' }) };
 }
 
 function describeVersion(version: number) {
