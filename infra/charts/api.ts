@@ -2,6 +2,7 @@ import type { Environment } from '../environment.ts';
 import { type Chart, k8s } from '../kubernetes.ts';
 import { labelsOf, names, ports, selectorOf } from '../names.ts';
 import { apiPod } from '../workloads/api-pod.ts';
+import { progressSeconds } from '../workloads/pods.ts';
 
 /** The HTTP API: pods that keep nothing, a Service before them, and what says how many there are. */
 export function api(chart: Chart, environment: Environment): void {
@@ -23,6 +24,7 @@ function addDeployment(chart: Chart, environment: Environment): void {
       // An autoscaler's number, or a Rollout's, is not git's.
       ...(!isScaled(environment) && { replicas: flavours.argoRollouts ? 0 : api.replicas }),
       revisionHistoryLimit: 3,
+      progressDeadlineSeconds: progressSeconds(environment),
       selector: { matchLabels: selectorOf('api') },
       strategy: isAlone
         ? { type: 'Recreate' }

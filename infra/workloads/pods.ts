@@ -80,6 +80,16 @@ export function podOf(environment: Environment, work: Work): k8s.PodTemplateSpec
   };
 }
 
+/**
+ * How long a rollout of the server may make no progress. After it Kubernetes says so, Argo CD's sync ends as failed, and
+ * the commit that mends it has its turn; Kubernetes' own ten minutes would keep it waiting. A pod that is well needs two
+ * minutes for its node, image and volumes and the two that the API's startup probe allows. On a site's one node the
+ * image comes over the site's line, and not before the old pod has left: there it stays ten.
+ */
+export function progressSeconds({ settings }: Environment): number {
+  return settings.database.kind === 'embedded' ? 600 : 240;
+}
+
 function portsOf(ports: Record<string, number>): k8s.ContainerPort[] {
   return Object.entries(ports).map(([name, containerPort]) => ({ name, containerPort }));
 }

@@ -7,6 +7,9 @@ const isEmbedded = ({ environment }: World) => environment.settings.database.kin
 const hasKnative = ({ environment }: World) => environment.settings.flavours.knative;
 const replicasOf = (object: unknown) => at(object, 'spec.replicas') as number | undefined;
 
+/** The two minutes that the API's startup probe allows, and a minute for its node and image. */
+const SLOW_START_SECONDS = 180;
+
 /** What runs how often, how it is replaced, and when it ends. */
 export const workloads: readonly Policy[] = [
   {
@@ -57,6 +60,19 @@ export const workloads: readonly Policy[] = [
             .filter((object) => at(object, 'spec.strategy.rollingUpdate.maxUnavailable') !== 0)
             .map(nameOf),
     breakIt: changing('Deployment', 'fededge-api', 'spec.strategy', { type: 'Recreate' }),
+  },
+  {
+    name: 'a rollout that comes to nothing is told while somebody looks, and not before a slow start is over',
+    violations: (world) =>
+      ofKind(world, 'Deployment')
+        .filter(({ metadata }) => ['fededge-api', 'fededge-worker'].includes(metadata.name))
+        .filter((object) => {
+          const deadline = (at(object, 'spec.progressDeadlineSeconds') as number | undefined) ?? 600;
+          const longest = isEmbedded(world) ? 600 : 300;
+          return deadline > longest || deadline < SLOW_START_SECONDS;
+        })
+        .map(nameOf),
+    breakIt: changing('Deployment', 'fededge-api', 'spec.progressDeadlineSeconds', undefined),
   },
   {
     name: 'never two servers on one embedded database, and never two devices with one key',
