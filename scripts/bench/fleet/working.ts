@@ -36,7 +36,8 @@ export function startWorking(
       await slots(async () => {
         for (const { url } of fetches ? assignment.downloads : []) {
           const request = { method: 'GET', path: url };
-          moved.bytesDown += (await sendAs(server, device, connection, request)).bytes;
+          const { bytes } = await sendAs(server, device, connection, request);
+          moved.bytesDown += bytes;
         }
         await sendAs(server, device, connection, updateRequest(assignment, file));
         moved.bytesUp += file.bytes.length;
