@@ -66,7 +66,7 @@ const getCatalogOperation = defineOperation({
   path: '/v1/catalog',
   operationId: 'getCatalog',
   tag,
-  summary: 'Tell which files of the catalog do not hold',
+  summary: 'Tell which files of the catalog do not hold, and which runs wait',
   policy: 'viewer',
   responses: { 200: json(Catalog, 'What the last look at the catalog found.') },
 });

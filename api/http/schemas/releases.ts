@@ -1,5 +1,6 @@
 import { z } from '@hono/zod-openapi';
 import { type ReleaseSource as Source, saltOf, stepsOf } from '../../domain/release.ts';
+import type { CatalogFindings } from '../../services/releases/catalog/catalogs.ts';
 import type { ReleaseView } from '../../services/releases/releases.ts';
 import { metrics } from './assignments.ts';
 import { instant } from './runs.ts';
@@ -114,6 +115,15 @@ export const Catalog = z
       )
       .max(1000)
       .openapi({ description: 'Files that do not hold. What they would change stays as it is.' }),
+    waiting: z
+      .array(
+        z.object({
+          file: z.string().max(300).openapi({ example: 'runs/nightly.yaml' }),
+          message: z.string().max(1000).openapi({ example: 'waits for the first version of mnist-cnn' }),
+        }),
+      )
+      .max(1000)
+      .openapi({ description: 'Run files that hold; their runs begin by themselves when it is time.' }),
   })
   .openapi('Catalog');
 
@@ -178,12 +188,6 @@ function toGate({ document: { gate }, verdict }: ReleaseView): z.infer<typeof Re
   };
 }
 
-export function toCatalog({
-  readAt,
-  faults,
-}: {
-  readAt: Date | null;
-  faults: { file: string; message: string }[];
-}) {
-  return { readAt: readAt?.toISOString() ?? null, faults };
+export function toCatalog({ readAt, ...findings }: CatalogFindings & { readAt: Date | null }) {
+  return { readAt: readAt?.toISOString() ?? null, ...findings };
 }

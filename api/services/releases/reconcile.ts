@@ -6,7 +6,7 @@ import { recordEvent } from '../../store/journal/events.ts';
 import { catalogLocks, whileAlone } from '../../store/releases/catalog-locks.ts';
 import { findCatalog, putCatalog } from '../../store/releases/catalogs.ts';
 import type { Catalog } from './catalog/catalog.ts';
-import type { CatalogFault } from './catalog/catalogs.ts';
+import type { CatalogFault, CatalogFindings, WaitingFile } from './catalog/catalogs.ts';
 import { eachInTurn } from './in-turn.ts';
 import { activateReleases } from './rollout/activations.ts';
 import { advanceReleases } from './rollout/advances.ts';
@@ -33,31 +33,31 @@ export async function reconcileCatalog(
 ): Promise<boolean> {
   const done = await whileAlone(deps.db, catalogLocks.reconcile, async () => {
     const { federationId } = principal;
-    const faults = [...catalog.faults];
+    const findings: CatalogFindings = { faults: [...catalog.faults], waiting: [] };
     const parts: (() => Promise<unknown>)[] = [() => advanceReleases(deps, federationId)];
     if ('releases' in catalog) {
       parts.unshift(() => activateReleases(deps, federationId, catalog));
-      parts.push(() => reconcileRuns(deps, principal, catalog, faults));
+      parts.push(() => reconcileRuns(deps, principal, catalog, findings));
     }
-    parts.push(() => noteFaults(deps, federationId, faults));
+    parts.push(() => noteFindings(deps, federationId, findings));
     await eachInTurn(parts, (part) => part());
     return true;
   });
   return done ?? false;
 }
 
-/** Tells of faults when they come, change and go. */
-async function noteFaults(
+/** Tells of faults when they come, change and go; what waits is no fault, and raises no alarm. */
+async function noteFindings(
   { db, clock, log }: ReconcileDeps,
   federationId: string,
-  found: readonly CatalogFault[],
+  findings: CatalogFindings,
 ): Promise<void> {
-  const faults = found.map(({ file, message }) => ({ file, message: tellable(message, MAX_MESSAGE) }));
-  const before = (await findCatalog(db.pool, federationId))?.faults ?? [];
+  const [faults, waiting] = [findings.faults, findings.waiting].map(tellableOf) as [Found[], Found[]];
+  const before = await findCatalog(db.pool, federationId);
   const createdAt = clock.now();
-  const hasChanged = tell(before) !== tell(faults);
+  const hasChanged = tell(before?.faults ?? []) !== tell(faults);
   await db.transaction(async (tx) => {
-    await putCatalog(tx, { federationId, readAt: createdAt, faults });
+    await putCatalog(tx, { federationId, readAt: createdAt, faults, waiting });
     if (!hasChanged) return;
     const [first] = faults;
     const type = first ? 'catalog.faulty' : 'catalog.mended';
@@ -67,7 +67,12 @@ async function noteFaults(
   });
   if (hasChanged)
     log.warn({ faults }, faults.length > 0 ? 'the catalog has faults' : 'the catalog is mended');
+  if (waiting.length > 0 && tell(before?.waiting ?? []) !== tell(waiting))
+    log.info({ waiting }, 'runs of the catalog wait');
 }
 
-const tell = (faults: readonly CatalogFault[]) =>
-  faults.map(({ file, message }) => `${file}: ${message}`).join('\n');
+type Found = CatalogFault | WaitingFile;
+
+const tellableOf = (found: readonly Found[]) =>
+  found.map(({ file, message }) => ({ file, message: tellable(message, MAX_MESSAGE) }));
+const tell = (found: readonly Found[]) => found.map(({ file, message }) => `${file}: ${message}`).join('\n');

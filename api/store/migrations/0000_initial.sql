@@ -157,7 +157,8 @@ CREATE TABLE "catalog_runs" (
 CREATE TABLE "catalogs" (
 	"federation_id" text PRIMARY KEY NOT NULL,
 	"read_at" timestamp (3) with time zone NOT NULL,
-	"faults" jsonb NOT NULL
+	"faults" jsonb NOT NULL,
+	"waiting" jsonb DEFAULT '[]'::jsonb NOT NULL
 );
 --> statement-breakpoint
 CREATE TABLE "release_reports" (

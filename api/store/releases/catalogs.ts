@@ -10,10 +10,10 @@ export async function findCatalog(q: Queryable, federationId: string): Promise<C
   return rows[0];
 }
 
-export async function putCatalog(tx: Queryable, catalog: CatalogRow): Promise<void> {
-  const { readAt, faults } = catalog;
+export async function putCatalog(tx: Queryable, catalog: Required<CatalogRow>): Promise<void> {
+  const { readAt, faults, waiting } = catalog;
   await tx
     .insert(catalogs)
     .values(catalog)
-    .onConflictDoUpdate({ target: catalogs.federationId, set: { readAt, faults } });
+    .onConflictDoUpdate({ target: catalogs.federationId, set: { readAt, faults, waiting } });
 }

@@ -81,4 +81,6 @@ export const catalogs = pgTable('catalogs', {
   federationId: federation().primaryKey(),
   readAt: instant('read_at').notNull(),
   faults: jsonb('faults').$type<{ file: string; message: string }[]>().notNull(),
+  /** Run files that hold, whose runs cannot begin yet. */
+  waiting: jsonb('waiting').$type<{ file: string; message: string }[]>().notNull().default([]),
 });

@@ -1,4 +1,5 @@
 import type { Release } from '../../typescript/generated/types.gen.ts';
+import { explainReason } from '../../typescript/operator/release-reasons.ts';
 import { formatBar } from '../terminal/bars.ts';
 import { formatDuration } from '../terminal/durations.ts';
 import { formatTable } from '../terminal/tables.ts';
@@ -21,9 +22,10 @@ const STYLES: Readonly<Record<Release['state'], Style>> = {
 export function formatReleases(releases: readonly Release[], look: Look, now: Date): string[] {
   if (releases.length === 0) return ['no releases: every device gets the head of its model'];
   const header = HEADER.map((name) => look.style('bold', name));
-  const reasons = releases.flatMap(({ model, state, reason }) =>
-    reason === null ? [] : [`${model} is ${state}: ${reason}`],
-  );
+  const reasons = releases.flatMap((release) => {
+    const why = explainReason(release);
+    return why === undefined ? [] : [`${release.model} ${why}`];
+  });
   return [...formatTable([header, ...releases.map((release) => formatRow(release, look, now))]), ...reasons];
 }
 
@@ -72,8 +74,9 @@ function ratio(part: number, whole: number): number {
 
 /** The same in a line of its own: what is told as it happens where nothing can be redrawn. */
 export function formatLine(release: Release): string {
-  const { model, state, step, steps, reason } = release;
+  const { model, state, step, steps } = release;
+  const reason = explainReason(release);
   const gate = release.gate ? `, ${formatGate(release, { style: (_, text) => text, hasColour: false })}` : '';
-  const why = reason === null ? '' : `, ${reason}`;
+  const why = reason === undefined ? '' : `; it ${reason}`;
   return `${model} ${formatVersion(release)}: ${state}, step ${step + 1} of ${steps}${gate}${why}`;
 }

@@ -55,9 +55,13 @@ function draw({ releases, catalog }: Standing, { watch }: StatusOptions, { termi
   else for (const line of lines) terminal.say(line);
 }
 
-function describeCatalog({ readAt, faults }: Catalog): string[] {
+/** What is wrong, and apart from it what goes on by itself; a server of the version before does not tell the latter. */
+function describeCatalog({ readAt, faults, waiting = [] }: Catalog): string[] {
   if (readAt === null) return ['this server reads no catalog: set FEDEDGE_CATALOG'];
-  return faults.map(({ file, message }) => `${file} does not hold and changes nothing: ${message}`);
+  return [
+    ...faults.map(({ file, message }) => `${file} does not hold and changes nothing: ${message}`),
+    ...waiting.map(({ file, message }) => `${file} is in order; its run ${message}`),
+  ];
 }
 
 /** A line for each release that is not what it was. */

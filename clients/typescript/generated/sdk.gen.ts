@@ -373,7 +373,7 @@ export const haltRelease = <ThrowOnError extends boolean = false>(options: Optio
 });
 
 /**
- * Tell which files of the catalog do not hold
+ * Tell which files of the catalog do not hold, and which runs wait
  */
 export const getCatalog = <ThrowOnError extends boolean = false>(options: Options<GetCatalogData, ThrowOnError>) => options.client.get<GetCatalogResponses, GetCatalogErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],

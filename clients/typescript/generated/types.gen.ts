@@ -603,6 +603,13 @@ export type Catalog = {
         file: string;
         message: string;
     }>;
+    /**
+     * Run files that hold; their runs begin by themselves when it is time.
+     */
+    waiting: Array<{
+        file: string;
+        message: string;
+    }>;
 };
 
 export type VersionReport = {

@@ -1,4 +1,5 @@
 import type { Release } from '../generated/types.gen.ts';
+import { explainReason } from '../operator/release-reasons.ts';
 
 /** `active`: its version is there, its gate holds, its first cohort gets it. `failed`: it will not be so by itself. */
 export type ReleaseVerdict = 'waiting' | 'active' | 'failed';
@@ -15,7 +16,9 @@ export function judgeRelease({ state, version, gate }: Release, wasRead: boolean
 }
 
 /** A line for people. */
-export function describeRelease({ model, state, reason, version, step, steps, gate }: Release): string {
+export function describeRelease(release: Release): string {
+  const { model, state, version, step, steps, gate } = release;
+  const reason = explainReason(release);
   const parts = [
     `${model}: ${state}`,
     version === null ? undefined : `version ${version}`,
@@ -23,7 +26,7 @@ export function describeRelease({ model, state, reason, version, step, steps, ga
     gate
       ? `${gate.metric} ${gate.value ?? 'unknown'} of ${gate.reports} (${gate.reportsNeeded} needed)`
       : undefined,
-    reason ?? undefined,
+    reason && `it ${reason}`,
   ];
   return parts.filter((part) => part !== undefined).join(', ');
 }

@@ -26,7 +26,7 @@ describe('release status', () => {
         id: 'other',
         model: 'vibration',
         state: 'paused',
-        reason: 'gate_failed: loss',
+        reason: 'gate_failed: loss 0.9 is above 0.5, over 3 reports',
         gate: null,
       }),
       describeRelease({ id: 'old', model: 'old', state: 'superseded' }),
@@ -39,7 +39,7 @@ describe('release status', () => {
         'MODEL      VERSION    STATE    STEP  COHORTS                           GATE                                               SINCE',
         'mnist      7 (was 6)  rolling  1/3   canary 100%, everyone 5%          accuracy [==========] 0.9412 >= 0.9 (4/3 reports)  1m 30s',
         'vibration  7 (was 6)  paused   1/3   none: all get the version before  -                                                  1m 30s',
-        'vibration is paused: gate_failed: loss',
+        'vibration has failed its gate: loss 0.9 is above 0.5, over 3 reports',
         '',
       ].join('\n'),
     );
@@ -49,9 +49,38 @@ describe('release status', () => {
     server.releases.push(describeRelease({ id: 'old', state: 'superseded' }));
     expect((await status('--json')).json()).toEqual({
       releases: [JSON.parse(JSON.stringify(server.releases[0]))],
-      catalog: { readAt: catalogReadAt, faults: [] },
+      catalog: { readAt: catalogReadAt, faults: [], waiting: [] },
     });
     expect((await status('--json', '--all')).json().releases).toHaveLength(2);
+  });
+
+  it('tells what waits from what has failed', async () => {
+    server.releases = [
+      describeRelease({ state: 'waiting', version: null, reason: 'no_version' }),
+      describeRelease({
+        id: 'b',
+        model: 'b',
+        state: 'waiting',
+        reason: 'digest_differs: version 2 has 9f2c',
+      }),
+      describeRelease({ id: 'c', model: 'c', state: 'waiting', reason: 'import_failed: ECONNREFUSED' }),
+      describeRelease({ id: 'd', model: 'd', state: 'paused', reason: 'of_a_later_server: x' }),
+    ];
+    server.faults = [{ file: 'runs/broken.yaml', message: 'round: unknown key' }];
+    server.waiting = [{ file: 'runs/nightly.yaml', message: 'waits for the first version of mnist' }];
+    const { code, stdout } = await status();
+    server.faults = server.waiting = [];
+    expect([code, stdout.trimEnd().split('\n').slice(-6)]).toEqual([
+      0,
+      [
+        'mnist waits for the version that its file names, which the server does not have yet',
+        'b has failed: its file names another digest than the server has: version 2 has 9f2c',
+        'c cannot import its version, and tries again: ECONNREFUSED',
+        'd is paused: of_a_later_server: x',
+        'runs/broken.yaml does not hold and changes nothing: round: unknown key',
+        'runs/nightly.yaml is in order; its run waits for the first version of mnist',
+      ],
+    ]);
   });
 
   it('says that a model has none', async () => {

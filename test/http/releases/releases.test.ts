@@ -171,13 +171,14 @@ describe('a report', () => {
 it('the catalog tells its faults', async () => {
   expect(await get('/v1/catalog')).toEqual({
     status: 200,
-    body: { readAt: test.clock.now().toISOString(), faults: [] },
+    body: { readAt: test.clock.now().toISOString(), faults: [], waiting: [] },
   });
   catalog.set('models/broken.yaml', { model: 'broken', channel: 'head', salts: 'x' });
   await catalog.reconcile();
   expect((await get('/v1/catalog')).body).toEqual({
     readAt: test.clock.now().toISOString(),
     faults: [{ file: 'models/broken.yaml', message: expect.stringContaining('salts') }],
+    waiting: [],
   });
 });
 

@@ -1,9 +1,13 @@
+import { eq } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { systemPrincipal } from '../../../api/services/identity/actors.ts';
 import { describeCatalog } from '../../../api/services/releases/catalog/catalogs.ts';
 import { createRun, listRuns, stopRun } from '../../../api/services/rounds/runs.ts';
+import { events } from '../../../api/store/schema.ts';
 import { createTestApp, type TestApp } from '../../support/app.ts';
+import { createTestModel, smallWeights } from '../../support/models.ts';
 import { createTestCatalog, createVersions } from '../../support/releases.ts';
+import { rawRequest } from '../../support/tensor-files.ts';
 
 let test: TestApp;
 let catalog: ReturnType<typeof createTestCatalog>;
@@ -30,6 +34,7 @@ const runIds = async () =>
     ({ id }) => id,
   );
 const faults = async () => (await describeCatalog(test.deps, systemPrincipal)).faults;
+const waiting = async () => (await describeCatalog(test.deps, systemPrincipal)).waiting;
 const minutes = (count: number) => test.clock.advance(count * 60_000);
 
 describe('a run file', () => {
@@ -89,10 +94,16 @@ describe('a run file', () => {
     expect((await faults()).map(({ file }) => file)).toContain('runs/b.yaml');
   });
 
-  it('waits for its model, and for the end of another run', async () => {
+  it('waits for its model, and for the end of another run, which is no fault', async () => {
+    const alarms = () => test.deps.db.pool.$count(events, eq(events.type, 'catalog.faulty'));
+    const before = await alarms();
     catalog.set('runs/five.yaml', { model: `${model}-later`, rounds: 1 });
     await catalog.reconcile();
-    expect(await faults()).toEqual([{ file: 'runs/five.yaml', message: 'waits: not_found' }]);
+    const waitsFor = async (what: string) => {
+      expect(await waiting()).toEqual([{ file: 'runs/five.yaml', message: `waits for ${what}` }]);
+      expect(await faults()).toEqual([]);
+    };
+    await waitsFor(`the model ${model}-later, which is not there yet`);
     const settings = {
       strategy: { name: 'fedavg', parameters: {} },
       hyperparameters: {},
@@ -106,15 +117,20 @@ describe('a run file', () => {
       retainUpdates: false,
     };
     model = `${model}-later`;
-    await createVersions(test, model, 1);
+    await createTestModel(test, await test.operator(), model, []);
+    await catalog.reconcile();
+    await waitsFor(`the first version of ${model}`);
+    const upload = rawRequest('POST', smallWeights(), await test.operator());
+    await test.app.request(`/v1/models/${model}/versions`, upload);
     const other = await createRun(test.deps, systemPrincipal, { model, name: 'by hand', settings });
     await catalog.reconcile();
     expect(await runs()).toEqual([['by hand', 'active', 9]]);
-    expect(await faults()).toEqual([{ file: 'runs/five.yaml', message: 'waits: model_busy' }]);
+    await waitsFor(`the end of another run of ${model}`);
     await stopRun(test.deps, systemPrincipal, other.id);
     await catalog.reconcile();
     expect((await runs()).at(-1)).toEqual(['five', 'active', 1]);
-    expect(await faults()).toEqual([]);
+    expect(await waiting()).toEqual([]);
+    expect(await alarms()).toBe(before);
   });
 });
 

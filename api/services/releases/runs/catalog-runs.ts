@@ -9,27 +9,34 @@ import {
 } from '../../../store/releases/catalog-runs.ts';
 import { createRun, stopRun } from '../../rounds/runs.ts';
 import type { Catalog, CatalogRun } from '../catalog/catalog.ts';
-import type { CatalogFault } from '../catalog/catalogs.ts';
+import type { CatalogFindings } from '../catalog/catalogs.ts';
 import { nextDue } from '../catalog/run-files.ts';
 import { eachInTurn } from '../in-turn.ts';
 
 type RunDeps = Pick<Deps, 'db' | 'clock' | 'log'>;
 type KnownRun = Awaited<ReturnType<typeof listCatalogRuns>>[number];
 
-/** What may be there at the next look: a model, its first version, the end of another run. */
-const PASSING = ['not_found', 'no_version', 'model_busy'];
+/** What may be there at the next look, by the code that says that it is not. */
+const PASSING: Readonly<Record<string, (model: string) => string>> = {
+  not_found: (model) => `the model ${model}, which is not there yet`,
+  no_version: (model) => `the first version of ${model}`,
+  model_busy: (model) => `the end of another run of ${model}`,
+};
+
+/** What keeps a run from its beginning: by itself it does not go away (`fault`), or it does (`waitsFor`). */
+type Hindrance = { fault: string } | { waitsFor: string };
 
 /**
  * Brings the runs to what the catalog says. A new content stops the run of the one before and is due at once, or when its
  * schedule says so; a file that is gone stops its run; what is unchanged is left alone, also when an operator stopped it.
- * One that fails keeps none from its turn. Adds to `faults` the files whose runs cannot be, or wait; throws the first
- * failure in the end.
+ * One that fails keeps none from its turn. Adds to `findings` the files whose runs cannot be, and those that wait; throws
+ * the first failure in the end.
  */
 export async function reconcileRuns(
   deps: RunDeps,
   principal: Principal,
   { runs, kept }: Pick<Catalog, 'runs' | 'kept'>,
-  faults: CatalogFault[],
+  findings: CatalogFindings,
 ): Promise<void> {
   const known = await listCatalogRuns(deps.db.pool, principal.federationId);
   const orphans = known.filter(
@@ -40,8 +47,8 @@ export async function reconcileRuns(
     const row = known.find(({ name }) => name === run.name);
     const current =
       row?.contentHash === run.contentHash ? row : await replaceRun(deps, principal, { run, before: row });
-    const fault = await startIfDue(deps, principal, { run, row: current });
-    if (fault !== undefined) faults.push({ file: run.file, message: fault });
+    const hindrance = await startIfDue(deps, principal, { run, row: current });
+    if (hindrance) note(findings, run, hindrance);
   });
   await eachInTurn([...drops, ...starts], (work) => work());
 }
@@ -69,12 +76,16 @@ async function replaceRun(
   return { ...row, state: null };
 }
 
-/** Answers why the run cannot be, as long as its file is as it is, or what it waits for. */
+function note({ faults, waiting }: CatalogFindings, { file }: CatalogRun, hindrance: Hindrance): void {
+  if ('fault' in hindrance) faults.push({ file, message: hindrance.fault });
+  else waiting.push({ file, message: `waits for ${hindrance.waitsFor}` });
+}
+
 async function startIfDue(
   deps: RunDeps,
   principal: Principal,
   { run, row: { state, ...row } }: { run: CatalogRun; row: KnownRun },
-): Promise<string | undefined> {
+): Promise<Hindrance | undefined> {
   const now = deps.clock.now();
   const dueAt = run.cron === undefined ? null : nextDue(run.cron, now);
   if (row.dueAt === null || row.dueAt > now) {
@@ -90,11 +101,12 @@ async function startIfDue(
     return undefined;
   } catch (error) {
     if (!(error instanceof FedEdgeError)) throw error;
-    if (error.code === 'invalid_run') return String(error.details.reason);
-    if (!PASSING.includes(error.code)) throw error;
+    if (error.code === 'invalid_run') return { fault: String(error.details.reason) };
+    const describe = PASSING[error.code];
+    if (!describe) throw error;
     // What is due once waits for its turn; what comes again leaves one out.
     if (run.cron !== undefined) return skip(deps, { ...row, dueAt }, error.code);
-    return `waits: ${error.code}`;
+    return { waitsFor: describe(run.request.model) };
   }
 }
 

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Release } from '../../../../clients/typescript/index.ts';
+import type { Catalog, Release } from '../../../../clients/typescript/index.ts';
 import {
   type Reply,
   type ScriptedServer,
@@ -12,6 +12,9 @@ import { digestOf } from './repositories.ts';
 /** The operator's side of the contract, in memory: model mnist with versions, a run, and releases. */
 export interface ScriptedOperator extends ScriptedServer {
   releases: Release[];
+  /** What it found in the catalog. */
+  faults: Catalog['faults'];
+  waiting: Catalog['waiting'];
   /** What an environment needs to reach it. */
   env: Record<string, string>;
   /** Roles as the server knows them; the key has this one. */
@@ -28,8 +31,10 @@ const RUN = '0198c5d0-33cc-7f42-ae33-4b5c6d7e8f90';
 export async function startScriptedOperator(versions: readonly number[]): Promise<ScriptedOperator> {
   const folder = mkdtempSync(join(tmpdir(), 'fededge-key-'));
   writeFileSync(join(folder, 'key'), `${KEY}\n`, { mode: 0o600 });
-  const state: Pick<ScriptedOperator, 'releases' | 'role' | 'skewMs' | 'onLook'> = {
+  const state: Pick<ScriptedOperator, 'releases' | 'faults' | 'waiting' | 'role' | 'skewMs' | 'onLook'> = {
     releases: [],
+    faults: [],
+    waiting: [],
     role: 'releaser',
     skewMs: 0,
     onLook: undefined,
@@ -68,7 +73,10 @@ export async function startScriptedOperator(versions: readonly number[]): Promis
       ([id]) => (state.role === 'releaser' ? halt(state.releases, id!) : problem(403, 'forbidden')),
     ],
     [/^\/v1\/operator-keys$/, () => (state.role === 'operator' ? page([]) : problem(403, 'forbidden'))],
-    [/^\/v1\/catalog$/, () => ({ status: 200, body: { readAt: catalogReadAt, faults: [] } })],
+    [
+      /^\/v1\/catalog$/,
+      () => ({ status: 200, body: { readAt: catalogReadAt, faults: state.faults, waiting: state.waiting } }),
+    ],
   ];
   const server = await startScriptedServer(
     ({ path, headers }) => {
