@@ -19,7 +19,7 @@ export type FromThread = Stepped | Done | { type: 'failed'; call: number; failur
 export type FoldCommand =
   | { kind: 'begin'; strategy: string; parameters: unknown; range: Range }
   | { kind: 'restore' }
-  | { kind: 'add'; weight: number; segments: readonly Segment[] }
+  | { kind: 'add'; weight: number; segments: readonly Segment[]; seal: string }
   | { kind: 'save' }
   | { kind: 'finish' }
   | { kind: 'release' };

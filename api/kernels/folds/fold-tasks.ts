@@ -1,8 +1,8 @@
-import { createHash } from 'node:crypto';
 import type { Accumulator, FoldStrategy } from '../../domain/strategies/strategy.ts';
 import type { Vector } from '../../domain/strategies/vector.ts';
 import type { Kernels } from '../kernels.ts';
 import { STAGING_BYTES } from '../module.ts';
+import { checkSeal } from '../seals.ts';
 import { encodeCheckpointHead, readCheckpointHead } from './checkpoints.ts';
 import { FoldRequestError, NonFiniteError } from './fold-errors.ts';
 import { CHUNK_BYTES, type FoldCommand } from './fold-messages.ts';
@@ -25,7 +25,7 @@ export interface Task {
   end(): unknown;
 }
 
-/** Streams one update's file through SHA-256 and into the accumulator. */
+/** Streams one update's file past its seal and into the accumulator. */
 export function addTask(kernels: Kernels, fold: Fold, command: Extract<FoldCommand, { kind: 'add' }>): Task {
   const { strategy, accumulator } = fold;
   const { weight } = command;
@@ -35,20 +35,20 @@ export function addTask(kernels: Kernels, fold: Fold, command: Extract<FoldComma
   const read = createSegmentReader(placed.segments, accumulator.range, (chunk) => {
     strategy.add(accumulator, kernels, weight, chunk);
   });
-  const hash = createHash('sha256');
+  const seal = checkSeal(command.seal);
   let bytes = 0;
   return {
     step(chunk) {
       // Piece by piece, so that the values are still in the cache when they are folded.
       for (let start = 0; start < chunk.length; start += STAGING_BYTES) {
         const piece = chunk.subarray(start, start + STAGING_BYTES);
-        hash.update(piece);
+        seal.push(piece);
         read(piece);
       }
       bytes += chunk.length;
       return undefined;
     },
-    end: () => ({ sha256: hash.digest('hex'), bytes }),
+    end: () => ({ isIntact: seal.holds(), bytes }),
   };
 }
 

@@ -35,14 +35,14 @@ export interface FoldThread {
    */
   restore(fold: string, chunks: AsyncIterable<Uint8Array>): Promise<void>;
   /**
-   * Streams one update's file through SHA-256 and into the accumulator. Returns the digest that the bytes
-   * really had (hex) and their count. The caller compares both with what was recorded: if they differ (a
-   * corrupt or truncated file) the accumulator is spoiled, and the fold must be released and begun again.
+   * Streams one update's file past its seal and into the accumulator. Returns if it is the file that was sealed, and
+   * the count of its bytes. If it is not (it is corrupt, truncated, another) the accumulator is spoiled, and the fold
+   * must be released and begun again.
    *
    * Segments may stand in any order; they must cover the fold's range exactly once. Throws FoldRequestError
    * `bad_segments` or `bad_weight` before anything is folded. If `chunks` throws, the fold is lost.
    */
-  add(fold: string, update: FoldUpdate): Promise<{ sha256: string; bytes: number }>;
+  add(fold: string, update: FoldUpdate): Promise<AddedFile>;
   /**
    * The accumulator as one self-describing blob (a tensor file: scalars + f64 vectors) for a checkpoint. A chunk is
    * valid until the next one is asked for.
@@ -65,8 +65,16 @@ interface FoldUpdate {
   /** Finite, >= 0; what the strategy's `weigh` gave. */
   weight: number;
   segments: readonly Segment[];
+  /** What api/kernels/seals.ts gave for the file. */
+  seal: string;
   /** The whole file. A chunk is copied before the next one is asked for. */
   chunks: AsyncIterable<Uint8Array>;
+}
+
+export interface AddedFile {
+  /** The seal holds. */
+  isIntact: boolean;
+  bytes: number;
 }
 
 /** The thread starts with the first begin(). */
@@ -96,9 +104,8 @@ export function createFoldThread(startWorker: () => Worker = startFoldWorker): F
     async restore(fold, chunks) {
       await feed(fold, { kind: 'restore' }, chunks);
     },
-    async add(fold, { weight, segments, chunks }) {
-      const result = await feed(fold, { kind: 'add', weight, segments }, chunks);
-      return result as { sha256: string; bytes: number };
+    async add(fold, { weight, segments, seal, chunks }) {
+      return (await feed(fold, { kind: 'add', weight, segments, seal }, chunks)) as AddedFile;
     },
     async *save(fold) {
       yield* outputsOf(channel.call(fold, { kind: 'save' }));

@@ -46,7 +46,7 @@ type Fault = 'blob_missing' | 'blob_corrupt';
 async function foldFile(
   context: FoldContext,
   fold: Fold,
-  { blobKey, weight, digest }: FoldableUpdate,
+  { blobKey, weight, seal, bytes }: FoldableUpdate,
 ): Promise<Fault | undefined> {
   const { deps, folds } = context;
   const endTimer = deps.metrics.foldSeconds.startTimer();
@@ -54,10 +54,10 @@ async function foldFile(
     const segments = await readSegments(deps.blobs, fold.manifest, blobKey);
     if (!segments) return 'blob_corrupt';
     const chunks = whileHeld(context, fold, deps.blobs.read(blobKey));
-    const { sha256, bytes } = await folds.add(fold.id, { weight, segments, chunks });
+    const file = await folds.add(fold.id, { weight, segments, seal, chunks });
     endTimer();
-    deps.metrics.foldedBytes.inc(bytes);
-    return sha256 === digest ? undefined : 'blob_corrupt';
+    deps.metrics.foldedBytes.inc(file.bytes);
+    return file.isIntact && file.bytes === bytes ? undefined : 'blob_corrupt';
   } catch (error) {
     if (error instanceof BlobMissingError) return 'blob_missing';
     if (error instanceof FoldRequestError && error.fault === 'bad_segments') return 'blob_corrupt';

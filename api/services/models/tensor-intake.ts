@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Deps } from '../../deps.ts';
 import { FedEdgeError } from '../../domain/errors.ts';
 import type { TensorHeader } from '../../domain/tensors.ts';
+import type { Sealer } from '../../kernels/seals.ts';
 import { createTensorStream, type StreamedFile, TensorFault } from './tensor-stream.ts';
 
 /** A tensor file that is on its way. */
@@ -10,6 +11,8 @@ export interface Intake extends StreamedFile {
   key: string;
   /** SHA-256 of the whole file, hex, as it was declared. */
   digest: string;
+  /** Sees the whole file. */
+  sealer?: Sealer;
   body: AsyncIterable<Uint8Array>;
 }
 
@@ -31,6 +34,7 @@ export async function receiveTensors(
     for await (const chunk of intake.body) {
       stream.push(chunk);
       hash.update(chunk);
+      intake.sealer?.push(chunk);
       await writer.write(chunk);
     }
     if (writer.bytes !== intake.bytes) throw new FedEdgeError('body_incomplete');

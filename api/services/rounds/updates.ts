@@ -4,6 +4,7 @@ import type { Principal } from '../../domain/role.ts';
 import { admit } from '../../domain/round.ts';
 import { findStrategy } from '../../domain/strategies/index.ts';
 import { type DeclaredBody, maxUpdateBytes, planUpdate, type UpdatePlan } from '../../domain/update.ts';
+import { createSeal } from '../../kernels/seals.ts';
 import { newId } from '../../store/ids.ts';
 import { abandonBlob } from '../../store/models/blob-rows.ts';
 import { type AssignmentRow, findAssignment, findTensors } from '../../store/rounds/assignments.ts';
@@ -98,6 +99,7 @@ async function receiveUpdate(
   const reserved = reserveTogether(deps, blobKey, receivedAt);
   // Awaited only when the body has come: until then a failure must not count as unhandled, which ends the process.
   reserved.catch(() => undefined);
+  const sealer = createSeal();
   let plan: UpdatePlan | undefined;
   try {
     const { norm } = await receiveTensors(deps, {
@@ -105,6 +107,7 @@ async function receiveUpdate(
       body: endingAfter(reserved, body()),
       bytes,
       digest,
+      sealer,
       plan: (header) => {
         const result = planUpdate(header, manifest, strategy.wire(manifest, parameters).scalars);
         if (!result.ok) return result;
@@ -115,7 +118,7 @@ async function receiveUpdate(
     const { numExamples, metrics, scalars } = plan!;
     const weight = strategy.weigh(parameters, { numExamples, norm, staleness: 0, scalars });
     const owner = { assignmentId: assignment.id, federationId: device.federationId, deviceId: device.id };
-    const file = { roundId: assignment.roundId, digest, bytes, blobKey };
+    const file = { roundId: assignment.roundId, digest, seal: sealer.close(), bytes, blobKey };
     return { ...owner, ...file, numExamples, weight, norm, scalars, metrics, receivedAt };
   } catch (error) {
     await reserved.then(() => abandonBlob(pool, blobKey)).catch(() => undefined);

@@ -268,6 +268,7 @@ CREATE TABLE "updates" (
 	"state" text NOT NULL,
 	"reason" text,
 	"digest" text NOT NULL,
+	"seal" text NOT NULL,
 	"bytes" bigint NOT NULL,
 	"blob_key" text NOT NULL,
 	"num_examples" bigint NOT NULL,

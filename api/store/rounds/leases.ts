@@ -125,7 +125,7 @@ export async function discardCheckpoint(tx: Queryable, roundId: string): Promise
 
 export type FoldableUpdate = Pick<
   typeof updates.$inferSelect,
-  'roundId' | 'assignmentId' | 'sequence' | 'state' | 'digest' | 'bytes' | 'blobKey' | 'weight'
+  'roundId' | 'assignmentId' | 'sequence' | 'state' | 'seal' | 'bytes' | 'blobKey' | 'weight'
 >;
 
 /**
@@ -147,7 +147,7 @@ export function listNewUpdates(
       assignmentId: updates.assignmentId,
       sequence: updates.sequence,
       state: updates.state,
-      digest: updates.digest,
+      seal: updates.seal,
       bytes: updates.bytes,
       blobKey: updates.blobKey,
       weight: updates.weight,

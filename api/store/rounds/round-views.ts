@@ -17,7 +17,10 @@ function selectRounds(q: Queryable) {
 
 /** A round with the name of its model, and what the version that it published scored. */
 export type RoundView = Awaited<ReturnType<typeof selectRounds>>[number];
-export type UpdateView = typeof updates.$inferSelect;
+
+/** What an operator may see of an update: its seal is a secret. */
+const { seal: _secret, ...updateFields } = getTableColumns(updates);
+export type UpdateView = Omit<typeof updates.$inferSelect, 'seal'>;
 
 export async function findRound(
   q: Queryable,
@@ -49,7 +52,7 @@ export function listRounds(
 /** A round's updates in the order of folding; one more than the page shows. */
 export function listUpdates(q: Queryable, roundId: string, page: Page): Promise<UpdateView[]> {
   return q
-    .select()
+    .select(updateFields)
     .from(updates)
     .where(and(eq(updates.roundId, roundId), gt(updates.sequence, Number(page.after ?? 0))))
     .orderBy(asc(updates.sequence))

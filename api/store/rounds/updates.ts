@@ -13,6 +13,7 @@ export interface AcceptedUpdate {
   roundId: string;
   deviceId: string;
   digest: string;
+  seal: string;
   bytes: number;
   blobKey: string;
   numExamples: number;

@@ -132,6 +132,8 @@ export const updates = pgTable(
     reason: text('reason'),
     /** SHA-256 of the file as it was sent, hex. */
     digest: text('digest').notNull(),
+    /** Secret: what the file is held against when it is folded (api/kernels/seals.ts). Never shown. */
+    seal: text('seal').notNull(),
     bytes: bytes('bytes').notNull(),
     blobKey: text('blob_key').notNull(),
     numExamples: bytes('num_examples').notNull(),

@@ -1,6 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createFoldThread, type FoldThread } from '../../../api/kernels/folds/folds.ts';
+import { createSeal } from '../../../api/kernels/seals.ts';
 import type { BlobStore } from '../../../api/store/blobs/blob-store.ts';
 import { createFileBlobs } from '../../../api/store/blobs/file-blobs.ts';
 import { makeTensorFile } from '../fleet/tensor-files.ts';
@@ -26,8 +27,8 @@ const LEAST_OF_C = 0.6;
 const AIM_OF_C = 0.9;
 
 /**
- * An update's blob through SHA-256 into the f64 accumulator, as the worker does it, against the same file in a C loop
- * (with the hash and without) and the way that numpy does it, neither of which checks what it reads.
+ * An update's blob past its seal into the f64 accumulator, as the worker does it, against the same file in a C loop that
+ * checks nothing, in one that checks by SHA-256, and the way that numpy does it, which checks nothing.
  */
 export async function measureFold({ quick, folder, note }: Context): Promise<Row[]> {
   const programs = findFoldPrograms(folder);
@@ -49,8 +50,11 @@ export async function measureFold({ quick, folder, note }: Context): Promise<Row
       parameters: {},
       range: { start: 0, length: parameters },
     });
+    const sealer = createSeal();
+    sealer.push(bytes);
+    const seal = sealer.close();
     const segment = { fileStart: dataStart, fileEnd: bytes.length, flatStart: 0, dtype: 'F32' as const };
-    const ours = () => foldAgain(thread, blobs, { key, segment, passes });
+    const ours = () => foldAgain(thread, blobs, { key, segment, seal, passes });
     await ours();
     const file = { path: join(dir, key), dataStart, parameters };
     const seconds = await takeTurns(quick ? 1 : TURNS, [
@@ -98,13 +102,16 @@ async function foldAgain(
   options: {
     key: string;
     segment: { fileStart: number; fileEnd: number; flatStart: number; dtype: 'F32' };
+    seal: string;
     passes: number;
   },
 ): Promise<number> {
-  const { key, segment, passes } = options;
+  const { key, segment, seal, passes } = options;
   const began = performance.now();
   for (let pass = 0; pass < passes; pass += 1) {
-    await thread.add(FOLD, { weight: 100, segments: [segment], chunks: blobs.read(key) });
+    const chunks = blobs.read(key);
+    const { isIntact } = await thread.add(FOLD, { weight: 100, segments: [segment], seal, chunks });
+    if (!isIntact) throw new Error('the file is not the one that was sealed');
   }
   return (performance.now() - began) / 1000;
 }

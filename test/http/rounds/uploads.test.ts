@@ -2,10 +2,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { eq } from 'drizzle-orm';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type Listening, listen } from '../../../api/http/wire/listen.ts';
+import { checkSeal } from '../../../api/kernels/seals.ts';
 import { advanceRounds } from '../../../api/services/rounds/round-clock.ts';
 import { UPLOAD_LIFETIME_MS } from '../../../api/services/rounds/uploads.ts';
 import { sweepBlobs } from '../../../api/services/sweeper.ts';
-import { blobs, updates } from '../../../api/store/schema.ts';
+import { assignments, auditEntries, blobs, events, rounds, updates } from '../../../api/store/schema.ts';
 import {
   createTestApp,
   type EnrolledDevice,
@@ -134,7 +135,11 @@ describe('an upload in parts', () => {
     expect(last.headers.get('upload-complete')).toBe('?1');
     const receipt = (await last.json()) as object;
     expect(receipt).toMatchObject({ status: 'accepted', assignment, sequence: 1 });
-    expect(await recorded()).toMatchObject([{ numExamples: 10, bytes: file.length }]);
+    const [update] = await recorded();
+    expect(update).toMatchObject({ numExamples: 10, bytes: file.length });
+    const seal = checkSeal(update!.seal);
+    seal.push(file);
+    expect(seal.holds()).toBe(true);
 
     const repeated = await append(url, file.length, file.length, { 'upload-complete': '?1' }, other.app);
     expect(repeated.status).toBe(200);
@@ -189,6 +194,19 @@ describe('an upload in parts', () => {
       });
     }
     expect((await append(url, taken[0]!, file.length)).status).toBe(201);
+  });
+
+  it('shows its seal to nobody', async () => {
+    const told = [await (await put()).text(), await (await put()).text()];
+    const [update] = await recorded();
+    const { roundId, seal } = update!;
+    for (const path of [`rounds/${roundId}/updates`, `rounds/${roundId}`, 'audit']) {
+      told.push(await (await test.app.request(`/v1/${path}`, { headers: operator })).text());
+    }
+    expect(told[2]).toContain(update!.digest);
+    const tables = [auditEntries, events, assignments, rounds];
+    for (const table of tables) told.push(JSON.stringify(await test.deps.db.pool.select().from(table)));
+    for (const text of told) expect(text).not.toMatch(new RegExp(`"seal"|${seal.slice(0, 20)}`));
   });
 
   it('is given its receipt when it was put meanwhile', async () => {

@@ -5,11 +5,12 @@ import { advanceRounds } from '../../../api/services/rounds/round-clock.ts';
 import { sweepBlobs } from '../../../api/services/sweeper.ts';
 import { BlobUnavailableError } from '../../../api/store/blobs/blob-store.ts';
 import { takeLease } from '../../../api/store/rounds/leases.ts';
-import { checkpoints, leases } from '../../../api/store/schema.ts';
+import { checkpoints, leases, updates } from '../../../api/store/schema.ts';
 import { createTestApp, type TestApp } from '../../support/app.ts';
-import { damageBlob, findFaults, truncateBlob } from '../../support/rounds/round-faults.ts';
+import { damageBlob, findFaults, replaceBlob, truncateBlob } from '../../support/rounds/round-faults.ts';
 import {
   createTestWorker,
+  defaultSettings,
   openAssignments,
   seedFederation,
   sendUpdate,
@@ -51,17 +52,19 @@ async function openRound(labels = { site: 'a' }) {
   const version = async () => (await view.versions(test.deps, seeded.modelId))[1];
   const current = async () => (await view.rounds(test.deps, seeded.runId))[0]!;
   const updates = () => view.updates(test.deps, round!.id);
-  return { ...seeded, roundId: round!.id, open, send, version, current, updates };
+  const { deadlineMs } = defaultSettings;
+  return { ...seeded, roundId: round!.id, deadlineMs, open, send, version, current, updates };
 }
 
 async function sendAll({ send }: { send(i: number): Promise<unknown> }, from = 0) {
   for (let i = from; i < count; i += 1) await send(i);
 }
 
-/** The digest of the version that nothing disturbs. */
-async function undisturbedDigest(): Promise<string> {
+/** The digest of the version that nothing disturbs; of one update less, if its device never sends it. */
+async function undisturbedDigest(without?: number): Promise<string> {
   const round = await openRound({ site: 'undisturbed' });
-  await sendAll(round);
+  await sendAll({ send: async (i) => i !== without && round.send(i) });
+  if (without !== undefined) test.clock.advance(round.deadlineMs);
   await startWorker('undisturbed').turn();
   return (await round.version())!.digest;
 }
@@ -225,23 +228,71 @@ describe('a lease', () => {
   });
 });
 
+type UpdateRow = Awaited<ReturnType<typeof view.updates>>[number];
+
 describe('a damaged update', () => {
-  it.each([
-    ['blob_corrupt', (key: string) => damageBlob(test.deps, key)],
-    ['blob_corrupt', (key: string) => truncateBlob(test.deps, key, 5)],
-    ['blob_corrupt', (key: string) => truncateBlob(test.deps, key, 200)],
-    ['blob_missing', (key: string) => test.deps.blobs.delete(key)],
-  ])('is rejected (%s) and the fold goes on without it', async (reason, damage) => {
+  type Damage = (damaged: UpdateRow, other: UpdateRow) => Promise<unknown>;
+  it.each<[string, string, Damage]>([
+    ['with a flipped bit', 'blob_corrupt', ({ blobKey }) => damageBlob(test.deps, blobKey)],
+    ['with a flipped bit in a name', 'blob_corrupt', ({ blobKey }) => damageBlob(test.deps, blobKey, 60)],
+    ['cut in its length field', 'blob_corrupt', ({ blobKey }) => truncateBlob(test.deps, blobKey, 5)],
+    [
+      'cut in its values',
+      'blob_corrupt',
+      ({ blobKey, bytes }) => truncateBlob(test.deps, blobKey, bytes - 4),
+    ],
+    ['with a byte more', 'blob_corrupt', ({ blobKey, bytes }) => truncateBlob(test.deps, blobKey, bytes + 1)],
+    [
+      "replaced by another update's file",
+      'blob_corrupt',
+      ({ blobKey }, other) => replaceBlob(test.deps, blobKey, other.blobKey),
+    ],
+    ['replaced with its SHA-256', 'blob_corrupt', replaceWithDigest],
+    ['deleted', 'blob_missing', ({ blobKey }) => test.deps.blobs.delete(blobKey)],
+  ])('%s is rejected (%s) and the fold goes on as if it never came', async (_name, reason, damage) => {
+    const expected = await undisturbedDigest(2);
     const round = await openRound();
     await sendAll(round);
     const before = await round.updates();
-    await damage(before[2]!.blobKey);
+    await damage(before[2]!, before[4]!);
     await startWorker().turn();
     const after = await round.updates();
     expect(after.map(({ state }) => state)).toEqual(before.map((_, i) => (i === 2 ? 'rejected' : 'folded')));
     expect(after[2]).toMatchObject({ reason });
-    expect((await round.current()).state).toBe('completed');
+    expect((await round.version())?.digest).toBe(expected);
     expect(await findFaults(test.deps)).toEqual([]);
+  });
+
+  /** What a forger does who makes everything fit that the world is told. */
+  async function replaceWithDigest({ assignmentId, blobKey }: UpdateRow, other: UpdateRow): Promise<void> {
+    await replaceBlob(test.deps, blobKey, other.blobKey);
+    const { digest } = other;
+    await test.deps.db.pool.update(updates).set({ digest }).where(eq(updates.assignmentId, assignmentId));
+  }
+
+  it('is rejected although it was sound when its bytes passed the first time', async () => {
+    const round = await openRound();
+    await sendAll(round);
+    const [first] = await round.updates();
+    const folder = startWorker('first').folder;
+    await damageBlob(test.deps, (await round.updates())[1]!.blobKey);
+    // Folds the first, rejects the second, drops the fold: the first is read again.
+    await folder.step();
+    await damageBlob(test.deps, first!.blobKey);
+    await startWorker('first').turn();
+    const states = (await round.updates()).map(({ state }) => state);
+    expect(states).toEqual(['rejected', 'rejected', ...Array(count - 2).fill('folded')]);
+  });
+
+  it('whose seal is lost counts as damaged', async () => {
+    const round = await openRound();
+    await sendAll(round);
+    const { assignmentId } = (await round.updates())[2]!;
+    const { pool } = test.deps.db;
+    await pool.update(updates).set({ seal: '' }).where(eq(updates.assignmentId, assignmentId));
+    await startWorker().turn();
+    expect((await round.updates())[2]).toMatchObject({ state: 'rejected', reason: 'blob_corrupt' });
+    expect((await round.current()).state).toBe('completed');
   });
 
   it('keeps its receipt', async () => {

@@ -1,4 +1,4 @@
-import { open } from 'node:fs/promises';
+import { copyFile, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { sql } from 'drizzle-orm';
 import type { Deps } from '../../../api/deps.ts';
@@ -42,6 +42,11 @@ export async function damageBlob({ config }: Deps, key: string, fromEnd = 1): Pr
   await file.read(byte, 0, 1, size - fromEnd);
   await file.write(Buffer.from([byte[0]! ^ 1]), 0, 1, size - fromEnd);
   await file.close();
+}
+
+/** Puts another blob's bytes in a blob's place. */
+export async function replaceBlob({ config }: Deps, key: string, by: string): Promise<void> {
+  await copyFile(join(config.dataDir, 'blobs', by), join(config.dataDir, 'blobs', key));
 }
 
 export async function truncateBlob({ config }: Deps, key: string, bytes: number): Promise<void> {
