@@ -5,8 +5,11 @@ import { reserveBlob, settleBlob } from '../../store/models/blob-rows.ts';
 import { discardCheckpoint, findCheckpoint, lockFold, replaceCheckpoint } from '../../store/rounds/leases.ts';
 import { type Fold, type FoldContext, LeaseLostError, whileHeld } from './holds.ts';
 
-/** Checkpoints cost eight bytes a parameter: one for so many times their size in folded bytes. */
-const CHECKPOINT_RATIO = 8;
+/**
+ * Checkpoints cost eight bytes a parameter: one for so many times their size in folded bytes. Writing one durably takes
+ * as long as folding eight times its size from a local disk; what is lost with a worker is folded again.
+ */
+const CHECKPOINT_RATIO = 32;
 
 export function isCheckpointDue({ deps }: FoldContext, { sinceCheckpoint, parameters }: Fold): boolean {
   const { checkpointUpdates } = deps.config;

@@ -58,6 +58,8 @@ export function createFolder(context: FoldContext): Folder {
   /** Folds the next updates. True: there may be more at once. */
   async function fold(target: Fold, updates: readonly FoldableUpdate[]): Promise<boolean> {
     for (const update of updates) {
+      // Only when there is more to fold: a whole fold is published at once.
+      if (isCheckpointDue(context, target)) await saveCheckpoint(context, target);
       const added = await addUpdate(context, target, update).catch(async (error: unknown) => {
         if (!signal.aborted) await drop(target);
         throw error;
@@ -66,7 +68,6 @@ export function createFolder(context: FoldContext): Folder {
         await drop(target);
         return true;
       }
-      if (isCheckpointDue(context, target)) await saveCheckpoint(context, target);
     }
     return updates.length === BATCH;
   }

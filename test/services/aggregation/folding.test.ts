@@ -33,7 +33,7 @@ function startWorker(holder = 'test', deps: Deps = test.deps) {
   return worker;
 }
 
-/** A fold after every update. */
+/** A checkpoint before every update but the first. */
 function checkpointing(deps: Deps): Deps {
   return { ...deps, config: { ...deps.config, checkpointUpdates: 1 } };
 }
@@ -77,10 +77,11 @@ describe('a checkpoint', () => {
     const first = startWorker('first', checkpointing(test.deps));
     await first.folder.step();
     const [checkpoint] = await test.deps.db.pool.select().from(checkpoints);
-    expect(checkpoint).toMatchObject({ roundId: round.roundId, sequence: 3 });
+    expect(checkpoint).toMatchObject({ roundId: round.roundId, sequence: 2 });
     await first.close();
     // What is behind the checkpoint is not read again.
-    for (const { blobKey } of await round.updates()) await damageBlob(test.deps, blobKey);
+    const behind = (await round.updates()).filter(({ sequence }) => sequence <= 2);
+    for (const { blobKey } of behind) await damageBlob(test.deps, blobKey);
     await sendAll(round, 3);
     await startWorker('second').turn();
     expect((await round.version())?.digest).toBe(expected);
@@ -112,11 +113,24 @@ describe('a checkpoint', () => {
     expect(await findFaults(test.deps)).toEqual([]);
   });
 
+  it('is not made of a whole fold, which is published at once', async () => {
+    const round = await openRound();
+    await sendAll(round);
+    const passed: string[] = [];
+    const deps = { ...checkpointing(test.deps), failpoint: async (name: string) => void passed.push(name) };
+    await startWorker('first', deps).turn();
+    const made = passed.filter((name) => name === 'checkpoint.after_blob');
+    expect(made).toHaveLength(count - 1);
+    expect((await round.current()).state).toBe('completed');
+  });
+
   it('replaces the one before, which is swept', async () => {
     const round = await openRound();
     const worker = startWorker('first', checkpointing(test.deps));
     const keys: string[] = [];
-    for (let i = 0; i < 3; i += 1) {
+    await round.send(0);
+    await worker.folder.step();
+    for (let i = 1; i < 4; i += 1) {
       await round.send(i);
       await worker.folder.step();
       keys.push((await test.deps.db.pool.select().from(checkpoints))[0]!.blobKey);
