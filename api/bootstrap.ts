@@ -75,7 +75,7 @@ async function warn({ config, blobs, log }: Deps): Promise<void> {
 
 async function openOnce(surroundings: Surroundings): Promise<OpenDeps> {
   const { config, log, stopping, target, publicUrl, metrics } = surroundings;
-  const db = measureDatabase(openDatabase(target, { connections: config.databaseConnections }), metrics);
+  const db = openPool(surroundings);
   try {
     await requireUsable(db, surroundings);
     if (config.migrate === 'off') await awaitSchema(db, surroundings);
@@ -121,6 +121,11 @@ async function openOnce(surroundings: Surroundings): Promise<OpenDeps> {
     await db.close();
     throw error;
   }
+}
+
+function openPool({ target, config, metrics }: Surroundings): Database {
+  const { databaseConnections: connections, databaseTimeoutMs: timeoutMs } = config;
+  return measureDatabase(openDatabase(target, { connections, timeoutMs }), metrics);
 }
 
 /** The embedded database is what we brought; another one may be anything. */

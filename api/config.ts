@@ -29,6 +29,7 @@ const environment = z.object({
   DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/ }).optional(),
   FEDEDGE_MIGRATE: z.enum(['on', 'off']).default('on'),
   FEDEDGE_DATABASE_CONNECTIONS: z.coerce.number().int().min(3).max(500).default(16),
+  FEDEDGE_DATABASE_TIMEOUT_SECONDS: z.coerce.number().int().min(2).max(600).default(20),
   FEDEDGE_S3_URL: z.url({ protocol: /^https?$/ }).optional(),
   FEDEDGE_S3_REGION: z.string().min(1).default('us-east-1'),
   FEDEDGE_S3_ACCESS_KEY_ID: z.string().min(1).optional(),
@@ -74,6 +75,8 @@ export interface Config {
   /** `off`: the schema is somebody else's work (`migrate`); until it is done this process waits. */
   migrate: 'on' | 'off';
   databaseConnections: number;
+  /** A database that does not answer for so long is unavailable. */
+  databaseTimeoutMs: number;
   /** `url` is endpoint/bucket, then a prefix if the bucket is shared. Unset: files in the data folder. */
   s3: { url: string; region: string; accessKeyId: string; secretAccessKey: string } | undefined;
   /** A file with the token signing keys (a JWK set with private keys). Unset: made in the data folder. */
@@ -175,6 +178,7 @@ function toConfig(env: z.infer<typeof environment>): Omit<Config, 'oidcIssuers' 
     databaseUrl: env.DATABASE_URL,
     migrate: env.FEDEDGE_MIGRATE,
     databaseConnections: env.FEDEDGE_DATABASE_CONNECTIONS,
+    databaseTimeoutMs: env.FEDEDGE_DATABASE_TIMEOUT_SECONDS * 1000,
     s3: readS3(env),
     tokenKeysFile: env.FEDEDGE_TOKEN_KEYS,
     operatorKey: env.FEDEDGE_OPERATOR_KEY,

@@ -126,7 +126,133 @@ const postgres = [
   ...closedConnections,
 ];
 
-const edits = [...postgres];
+/**
+ * The driver waits without end for the answer to a query: where the database vanishes without a word (a partition, a
+ * frozen machine) it is the kernel that gives up, after a quarter of an hour. With `silence_timeout` (seconds) a
+ * connection that was asked and says nothing for so long is closed. What the pool has not sent yet is rejected with it,
+ * and idle connections, which would be the next to be waited for, are closed too. Where connections cannot be made, and
+ * none is left, what waits for one is rejected as well, instead of one query for each that times out.
+ */
+const silentConnections = [
+  {
+    file: 'postgres/src/connection.js',
+    find: `{ onopen = noop, onend = noop, onclose = noop } = {}) {`,
+    replace: `{ onopen = noop, onend = noop, onclose = noop, onlost = noop } = {}) {`,
+  },
+  {
+    file: 'postgres/src/connection.js',
+    find: `      , connectTimer = timer(connectTimedOut, options.connect_timeout)
+`,
+    replace: `      , connectTimer = timer(connectTimedOut, options.connect_timeout)
+      , silenceTimer = timer(silent, options.silence_timeout)
+`,
+  },
+  {
+    file: 'postgres/src/connection.js',
+    find: `    terminate,
+    execute,
+`,
+    replace: `    terminate,
+    drop,
+    execute,
+`,
+  },
+  {
+    file: 'postgres/src/connection.js',
+    find: `        : (query = q, query.active = true)
+
+      build(q)`,
+    replace: `        : (query = q, query.active = true, silenceTimer.start())
+
+      build(q)`,
+  },
+  {
+    file: 'postgres/src/connection.js',
+    find: `  function connectTimedOut() {
+    errored(Errors.connection('CONNECT_TIMEOUT', options, socket))
+    socket.destroy()
+  }
+`,
+    replace: `  function connectTimedOut() {
+    const e = Errors.connection('CONNECT_TIMEOUT', options, socket)
+    onlost(connection, e)
+    errored(e)
+    socket.destroy()
+  }
+
+  function silent() {
+    const e = Errors.connection('ETIMEDOUT', options, socket)
+    onlost(connection, e)
+    error(e)
+    drop()
+  }
+
+  function drop() {
+    socket && socket.destroy()
+  }
+`,
+  },
+  {
+    file: 'postgres/src/connection.js',
+    find: `  function data(x) {
+    if (incomings) {`,
+    replace: `  function data(x) {
+    query && silenceTimer.start()
+    if (incomings) {`,
+  },
+  {
+    file: 'postgres/src/connection.js',
+    find: `      return // Consider opening if able and sent.length < 50
+`,
+    replace: `      return // Consider opening if able and sent.length < 50
+
+    silenceTimer.cancel()
+`,
+  },
+  {
+    file: 'postgres/src/connection.js',
+    find: `    lifeTimer.cancel()
+    connectTimer.cancel()
+`,
+    replace: `    lifeTimer.cancel()
+    connectTimer.cancel()
+    silenceTimer.cancel()
+`,
+  },
+  {
+    file: 'postgres/src/index.js',
+    find: `Connection(options, queues, { onopen, onend, onclose }))`,
+    replace: `Connection(options, queues, { onopen, onend, onclose, onlost }))`,
+  },
+  {
+    file: 'postgres/src/index.js',
+    find: `  function onclose(c, e) {
+`,
+    replace: `  function onlost(c, e) {
+    if (e.code === 'ETIMEDOUT') {
+      c.queue === busy && move(c, full)
+      for (let i = open.length; i > 0; i--)
+        open.shift().drop()
+    } else if (open.length + busy.length + full.length + reserved.length > 0)
+      return
+    while (queries.length)
+      queries.shift().reject(e)
+  }
+
+  function onclose(c, e) {
+`,
+  },
+  {
+    file: 'postgres/src/index.js',
+    find: `    socket          : o.socket,
+`,
+    replace: `    socket          : o.socket,
+    silence_timeout : o.silence_timeout,
+`,
+  },
+];
+
+const edits = [...postgres, ...silentConnections];
 
 /** Whether every edit is in place of a package that is installed. */
 export function isPatched(modules) {

@@ -4,6 +4,7 @@ import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js';
 import postgres from 'postgres';
 import { keepStatements } from './prepared-statements.ts';
 import * as schema from './schema.ts';
+import { keepHeard, patienceOf } from './silence.ts';
 
 export type Schema = typeof schema;
 /** A pool or a transaction: every query takes either as its first argument. */
@@ -46,33 +47,30 @@ export function guardTransactions<T>(guard: TransactionGuard, work: () => Promis
   return guards.run(guard, work);
 }
 
-/** A process that stops in the middle of a transaction (frozen, cut off) must not keep its locks: others wait for them. */
-const IDLE_IN_TRANSACTION_MS = 30_000;
-
-/**
- * So many seconds a connection waits before it is tried again. The driver's own would go up to 20 s within two failures
- * of a pool, and keep callers waiting while the database has long been back.
- */
-const backoff = (failures: number) => Math.min(1, 0.05 * 2 ** failures) * (0.5 + Math.random() / 2);
+export interface DatabaseOptions {
+  connections: number;
+  /**
+   * How long an answer of the database is waited for. A statement that takes longer is cancelled; a connection that says
+   * nothing for so long is dropped. Undefined: without end, for work that takes as long as it takes.
+   */
+  timeoutMs?: number | undefined;
+}
 
 /** Opens a pool on a PostgreSQL (15 or newer) by URL or, for the embedded one, by its socket. */
-export function openDatabase(target: string | Connection, options: { connections: number }): Database {
+export function openDatabase(target: string | Connection, options: DatabaseOptions): Database {
   const applicationName = `fededge ${process.pid} ${randomUUID().slice(0, 8)}`;
+  const patience = patienceOf(options.timeoutMs);
   const settings = {
     max: options.connections,
     idle_timeout: 0,
-    connect_timeout: 10,
-    backoff,
     onnotice: () => undefined,
-    connection: {
-      application_name: applicationName,
-      TimeZone: 'UTC',
-      idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS,
-    },
+    ...patience.driver,
+    connection: { application_name: applicationName, TimeZone: 'UTC', ...patience.session },
   };
   const client =
     typeof target === 'string' ? postgres(target, settings) : postgres({ ...target, ...settings });
   const pool = drizzle(keepStatements(client), { schema });
+  const heartbeat = options.timeoutMs === undefined ? undefined : keepHeard(client, options.timeoutMs / 2);
   return {
     pool,
     transaction(work) {
@@ -88,7 +86,10 @@ export function openDatabase(target: string | Connection, options: { connections
     },
     applicationName,
     client,
-    close: () => client.end({ timeout: 5 }),
+    close() {
+      heartbeat?.stop();
+      return client.end({ timeout: 5 });
+    },
   };
 }
 

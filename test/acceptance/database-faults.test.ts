@@ -15,7 +15,9 @@ import { type Service, startReplicas, startServer } from '../support/acceptance/
 import { waitFor, waitUntil } from '../support/acceptance/waiting.ts';
 import { startWire, type Wire } from '../support/acceptance/wires.ts';
 
+/** A silence that is waited out, and how long the database is waited for. */
 const SILENCE_MS = 2000;
+const TIMEOUT_SECONDS = 5;
 
 /** The server says that it cannot, and when to ask again. */
 async function expectOutage({ service, devices }: Federation): Promise<void> {
@@ -43,6 +45,7 @@ describe('an API and a worker whose PostgreSQL', { timeout: 120_000 }, () => {
       {
         DATABASE_URL: `postgres://${database.user}@127.0.0.1:${wire.port}/${database.name}`,
         FEDEDGE_DATABASE_CONNECTIONS: '5',
+        FEDEDGE_DATABASE_TIMEOUT_SECONDS: String(TIMEOUT_SECONDS),
       },
     );
     federation = await createFederation(service, 4);
@@ -79,6 +82,11 @@ describe('an API and a worker whose PostgreSQL', { timeout: 120_000 }, () => {
       wire.hold();
       await sleep(SILENCE_MS);
       wire.resume();
+    },
+    // No connection is closed, and new ones are taken: nothing but the silence tells it.
+    'vanishes without a word': async () => {
+      wire.hold();
+      await expectOutage(federation).finally(wire.resume);
     },
   };
 

@@ -68,6 +68,81 @@ describe('a session that is ended by the database', () => {
   });
 });
 
+describe('a pool that waits for an answer for a bounded time', () => {
+  let test: TestDatabase;
+  let relay: DatabaseRelay;
+  let db: Database;
+  beforeAll(async () => {
+    test = await createTestDatabase({ migrate: migrateDatabase });
+    relay = await startDatabaseRelay(test.connection);
+    db = openDatabase(relay.connection, { connections: 3, timeoutMs: 1000 });
+  });
+  afterAll(async () => {
+    await db?.close();
+    await relay?.close();
+    await test?.drop();
+  });
+
+  // The driver sends a query when somebody waits for it.
+  const ask = async () => await db.client`select pg_backend_pid() as pid`;
+  const times = <T>(count: number, work: () => Promise<T>) => Array.from({ length: count }, work);
+  const codeOf = (error: unknown) => (error as { code?: string }).code;
+  /** What each was told: its answer's number of rows, or the code of an outage. */
+  const outcomesOf = async (asked: Promise<unknown>[]) =>
+    (await Promise.allSettled(asked)).map((end) =>
+      end.status === 'fulfilled' ? end.value : isOutage(end.reason) ? codeOf(end.reason) : end.reason,
+    );
+
+  it('has a statement that takes longer cancelled, and goes on with its connection', async () => {
+    const session = await db.client.reserve();
+    const [before] = await session`select pg_backend_pid() as pid`;
+    const slow = await session`select pg_sleep(60)`.catch((error: unknown) => error);
+    expect([codeOf(slow), isOutage(slow)]).toEqual(['57014', true]);
+    expect(await session`select pg_backend_pid() as pid`).toEqual([before]);
+    session.release();
+  });
+
+  it('waits without end where it was not told a time', async () => {
+    const patient = openDatabase(test.connection, { connections: 1 });
+    const settings = await patient.client`
+      select name from pg_settings where name in ('statement_timeout', 'tcp_user_timeout') and setting <> '0'`;
+    expect(settings).toEqual([]);
+    await patient.close();
+  });
+
+  it('gives up a database that has vanished without a word, and is whole when it is back', async () => {
+    const held = await db.client.reserve();
+    await held`select 1`;
+    await Promise.all(times(2, ask));
+    relay.silence();
+    // More than there are connections: what is under way and what waits for its turn, in transactions and without.
+    const session = async () => await held`select 1`;
+    const transaction = () => db.transaction((tx) => tx.execute(sql`select 1`));
+    const reservation = () => sleep(10).then(() => db.client.reserve());
+    const asked = [session(), transaction(), ...times(8, ask), transaction(), reservation()];
+    expect(new Set(await outcomesOf(asked))).toEqual(new Set(['ETIMEDOUT']));
+    expect(await outcomesOf([session()])).toEqual(['CONNECTION_CLOSED']);
+    held.release();
+    // Nor can new connections be made.
+    expect(new Set(await outcomesOf(times(8, ask)))).toEqual(new Set(['CONNECT_TIMEOUT']));
+    relay.mode = 'relay';
+    expect((await Promise.all(times(8, ask))).flat()).toHaveLength(8);
+    expect(await transaction()).toHaveLength(1);
+  });
+
+  it('drops connections that nobody had asked anything, with the one that was silent', async () => {
+    const slowly = async () => await db.client`select pg_backend_pid() as pid, pg_sleep(0.1)`;
+    await waitUntil('all are open', async () => {
+      const pids = (await Promise.all(times(3, slowly))).map(([row]) => row!.pid);
+      return new Set(pids).size === 3;
+    });
+    relay.silence();
+    expect(await outcomesOf([ask()])).toEqual(['ETIMEDOUT']);
+    relay.mode = 'relay';
+    for (let use = 0; use < 6; use += 1) expect(await ask()).toHaveLength(1);
+  });
+});
+
 describe('a pool whose connections break', () => {
   let test: TestDatabase;
   let relay: DatabaseRelay;

@@ -4,6 +4,8 @@ import { type Database, openDatabase } from '../../api/store/database.ts';
 import { channels, notify } from '../../api/store/journal/channels.ts';
 import { type Listener, startListener } from '../../api/store/journal/listener.ts';
 import { migrateDatabase } from '../../api/store/migrate.ts';
+import { waitUntil } from '../support/acceptance/waiting.ts';
+import { startDatabaseRelay } from '../support/database-relays.ts';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.ts';
 
 let test: TestDatabase;
@@ -54,6 +56,22 @@ it('uses one connection for all channels', async () => {
     sql`select pid from pg_stat_activity where datname = current_database() and query ilike 'listen%'`,
   );
   expect(rows).toHaveLength(1);
+});
+
+it('hears again after a silence in which nothing was said to it', async () => {
+  const relay = await startDatabaseRelay(test.connection);
+  const far = openDatabase(relay.connection, { connections: 1, timeoutMs: 1000 });
+  const heard: string[] = [];
+  await far.listen(channels.events, (payload) => heard.push(payload));
+  expect(heard).toEqual(['']);
+  relay.silence();
+  relay.mode = 'relay';
+  await waitUntil('it listens anew', () => heard.length === 2);
+  await notify(db.pool, channels.events, 'back');
+  await waitUntil('it hears', () => heard.includes('back'));
+  expect(heard).toEqual(['', '', 'back']);
+  await far.close();
+  await relay.close();
 });
 
 it('wakes everybody after its connection was lost, and hears again', async () => {

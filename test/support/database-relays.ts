@@ -5,9 +5,11 @@ import type { LocalConnection } from '../../api/store/local/local-database.ts';
 /** What stands between a pool and its database, and what it does with a connection that comes. */
 export interface DatabaseRelay {
   connection: LocalConnection;
-  mode: 'relay' | 'close' | 'refuse';
+  mode: 'relay' | 'close' | 'refuse' | 'silent';
   /** Ends what is open, in order. */
   cut(): void;
+  /** From now on nothing passes, and nobody is told; what is open then never hears anything again. */
+  silence(): void;
   close(): Promise<void>;
 }
 
@@ -27,11 +29,15 @@ export async function startDatabaseRelay(target: LocalConnection): Promise<Datab
     near.on('close', () => open.delete(near));
     open.add(near);
     if (relay.mode === 'close') return near.resume().end();
+    if (relay.mode === 'silent') return near.pause();
     if (relay.mode === 'refuse') return near.once('data', () => near.end(refusal));
     const far = host.startsWith('/') ? connect(`${host}/.s.PGSQL.${port}`) : connect(port, host);
     near.on('close', () => far.destroy());
     far.on('error', () => near.destroy());
     near.pipe(far).pipe(near);
+    near.on('silence', () => {
+      for (const one of [near, far]) one.unpipe().pause();
+    });
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -40,6 +46,10 @@ export async function startDatabaseRelay(target: LocalConnection): Promise<Datab
     mode: 'relay',
     cut() {
       for (const near of open) near.end();
+    },
+    silence() {
+      relay.mode = 'silent';
+      for (const near of open) near.emit('silence');
     },
     async close() {
       for (const near of open) near.destroy();
