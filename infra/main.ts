@@ -8,6 +8,7 @@
 import { join, relative } from 'node:path';
 import { parseArgs } from 'node:util';
 import { findDrift, writeManifests } from './manifest-folder.ts';
+import { findPlaceholders } from './placeholders.ts';
 import { synthesize } from './synthesis.ts';
 
 const { values } = parseArgs({
@@ -28,4 +29,9 @@ if (values.check) {
 } else {
   await writeManifests(values.out, manifests, values.environment);
   console.log(`${manifests.size} manifests written to ${folder}`);
+  for (const name of findPlaceholders(manifests)) {
+    console.warn(
+      `${name} cannot be pulled yet: put a published image's digest into environments/${name}/version.json`,
+    );
+  }
 }

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { findDrift, writeManifests } from '../../infra/manifest-folder.ts';
 import type { Manifests } from '../../infra/manifest-text.ts';
+import { findPlaceholders } from '../../infra/placeholders.ts';
 import { synthesize } from '../../infra/synthesis.ts';
 
 const committed = join(import.meta.dirname, '../../infra/manifests');
@@ -45,6 +46,17 @@ describe('synthesis', () => {
     expect(named.filter((path) => path.endsWith('.yaml')).sort()).toEqual(there.sort());
     expect(kustomizations.length).toBeGreaterThan(4 * 4);
   });
+});
+
+test('an image that has not been published yet is told by its environment', () => {
+  const placeholder = `image: ghcr.io/fededge/fededge@sha256:${'0'.repeat(64)}`;
+  const rendered = new Map([
+    ['b/server/api.yaml', placeholder],
+    ['b/server/worker.yaml', placeholder],
+    ['a/server/api.yaml', placeholder],
+    ['c/server/api.yaml', placeholder.replace('000', '0a0')],
+  ]);
+  expect(findPlaceholders(rendered)).toEqual(['a', 'b']);
 });
 
 describe('the folder of manifests', () => {

@@ -7,7 +7,15 @@ const read = (name: string) => readFileSync(new URL(name, folder), 'utf8');
 
 interface Workflow {
   permissions: Record<string, string>;
-  jobs: Record<string, { steps: { uses?: string; run?: string }[]; 'timeout-minutes': number }>;
+  jobs: Record<
+    string,
+    {
+      steps: { uses?: string; run?: string }[];
+      'timeout-minutes': number;
+      env?: Record<string, string>;
+      strategy?: { matrix: { include: { target: string }[] } };
+    }
+  >;
 }
 
 it.each(readdirSync(folder))('%s pins its actions, bounds its time and may read alone by default', (name) => {
@@ -18,6 +26,21 @@ it.each(readdirSync(folder))('%s pins its actions, bounds its time and may read 
     for (const { uses } of job.steps) if (uses) expect(uses).toMatch(/@[0-9a-f]{40}$/);
     // What a name holds is text to the shell, never a command.
     for (const { run = '' } of job.steps) expect(run).not.toContain('${{');
+  }
+});
+
+it('pushes the images that the environments run, under the versions that they name', () => {
+  const { image } = (parse(read('image.yml')) as Workflow).jobs;
+  const { env, strategy, steps } = image!;
+  expect(env?.IMAGE).toBe(`ghcr.io/\${{ github.repository_owner }}/\${{ matrix.target }}`);
+  expect(steps.map(({ run = '' }) => run).join()).toContain(`--tag "$IMAGE:\${GITHUB_REF_NAME#v}"`);
+  const pushed = strategy?.matrix.include.map(({ target }) => `ghcr.io/fededge/${target}`);
+  const environments = new URL('../../../infra/environments/', import.meta.url);
+  for (const name of readdirSync(environments)) {
+    const text = readFileSync(new URL(`${name}/version.json`, environments), 'utf8');
+    const version = JSON.parse(text) as { image: string; tag: string };
+    expect(pushed, name).toContain(version.image);
+    expect(version.tag, name).toMatch(/^\d+\.\d+\.\d+$/);
   }
 });
 
