@@ -3,12 +3,12 @@ import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, expect, it } from 'vitest';
-import { createFederation, type Federation } from '../support/acceptance/federations.ts';
-import { checkInvariants } from '../support/acceptance/invariants.ts';
-import { postmasterPid } from '../support/acceptance/programs.ts';
-import { digestField } from '../support/acceptance/requests.ts';
-import { type Service, startReplicas, startServer } from '../support/acceptance/services.ts';
-import { waitUntil } from '../support/acceptance/waiting.ts';
+import { createFederation, type Federation } from '../../support/acceptance/federations.ts';
+import { checkInvariants } from '../../support/acceptance/invariants.ts';
+import { postmasterPid } from '../../support/acceptance/programs.ts';
+import { digestField } from '../../support/acceptance/requests.ts';
+import { type Service, startReplicas, startServer } from '../../support/acceptance/services.ts';
+import { waitUntil } from '../../support/acceptance/waiting.ts';
 
 let service: Service | undefined;
 afterEach(async () => {

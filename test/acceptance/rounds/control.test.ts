@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createFederation, type Federation } from '../support/acceptance/federations.ts';
-import { checkInvariants } from '../support/acceptance/invariants.ts';
-import type { Round, Run, Update, Version } from '../support/acceptance/operators.ts';
-import { expectStatus } from '../support/acceptance/requests.ts';
-import { type Service, startHost } from '../support/acceptance/services.ts';
-import { waitUntil } from '../support/acceptance/waiting.ts';
+import { createFederation, type Federation } from '../../support/acceptance/federations.ts';
+import { checkInvariants } from '../../support/acceptance/invariants.ts';
+import type { Round, Run, Update, Version } from '../../support/acceptance/operators.ts';
+import { expectStatus } from '../../support/acceptance/requests.ts';
+import { type Service, startHost } from '../../support/acceptance/services.ts';
+import { waitUntil } from '../../support/acceptance/waiting.ts';
 
 let service: Service;
 let federation: Federation;

@@ -1,9 +1,9 @@
 import { afterEach, expect, it } from 'vitest';
-import { createFederation } from '../support/acceptance/federations.ts';
-import { type SentSpan, startOtlpSink } from '../support/acceptance/otlp-sink.ts';
-import { rawHeaders } from '../support/acceptance/requests.ts';
-import { type Service, startReplicas } from '../support/acceptance/services.ts';
-import { waitUntil } from '../support/acceptance/waiting.ts';
+import { createFederation } from '../../support/acceptance/federations.ts';
+import { type SentSpan, startOtlpSink } from '../../support/acceptance/otlp-sink.ts';
+import { rawHeaders } from '../../support/acceptance/requests.ts';
+import { type Service, startReplicas } from '../../support/acceptance/services.ts';
+import { waitUntil } from '../../support/acceptance/waiting.ts';
 
 let service: Service | undefined;
 let sink: Awaited<ReturnType<typeof startOtlpSink>>;

@@ -3,9 +3,9 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { createFederation, type Federation } from '../support/acceptance/federations.ts';
-import type { Run } from '../support/acceptance/operators.ts';
-import { type Service, startServer } from '../support/acceptance/services.ts';
+import { createFederation, type Federation } from '../../support/acceptance/federations.ts';
+import type { Run } from '../../support/acceptance/operators.ts';
+import { type Service, startServer } from '../../support/acceptance/services.ts';
 
 const script = await readFile('infra/kubeflow/run-federation.mjs', 'utf8');
 

@@ -9,7 +9,7 @@ import {
   rememberCluster,
   startProgram,
   stopCluster,
-} from '../support/acceptance/programs.ts';
+} from '../../support/acceptance/programs.ts';
 
 interface Announcement {
   url: string;

@@ -6,9 +6,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { expect, it } from 'vitest';
-import { rememberCluster, startProgram, stopCluster } from '../support/acceptance/programs.ts';
+import { rememberCluster, startProgram, stopCluster } from '../../support/acceptance/programs.ts';
 
-const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8');
+const readme = readFileSync(new URL('../../../README.md', import.meta.url), 'utf8');
 
 /** The blocks of the tour, in their order. */
 function tour(): string {

@@ -7,9 +7,9 @@ import {
   type Published,
   readPublished,
   untilGone,
-} from '../support/acceptance/demos.ts';
-import { startProgram } from '../support/acceptance/programs.ts';
-import { waitFor } from '../support/acceptance/waiting.ts';
+} from '../../support/acceptance/demos.ts';
+import { startProgram } from '../../support/acceptance/programs.ts';
+import { waitFor } from '../../support/acceptance/waiting.ts';
 
 const WEIGHT_BYTES = 101_770 * 4;
 const ROUNDS = 8;

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { startReplicas } from '../support/acceptance/services.ts';
+import { startReplicas } from '../../support/acceptance/services.ts';
 
 it('a replica that makes signing keys of its own warns of it in the log', async () => {
   const service = await startReplicas({ api: 1, workers: 0 });

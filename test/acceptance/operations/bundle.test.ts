@@ -6,14 +6,19 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
-import { createOperator, type LabelledExamples } from '../../clients/typescript/index.ts';
-import { encodeExamples } from '../../clients/typescript/operator/evaluation-file.ts';
-import { createTfjsModel } from '../../clients/typescript/tfjs.ts';
-import { createDatabase } from '../support/acceptance/databases.ts';
-import { type Program, rememberCluster, startProgram, stopCluster } from '../support/acceptance/programs.ts';
-import { waitFor, waitUntil } from '../support/acceptance/waiting.ts';
+import { createOperator, type LabelledExamples } from '../../../clients/typescript/index.ts';
+import { encodeExamples } from '../../../clients/typescript/operator/evaluation-file.ts';
+import { createTfjsModel } from '../../../clients/typescript/tfjs.ts';
+import { createDatabase } from '../../support/acceptance/databases.ts';
+import {
+  type Program,
+  rememberCluster,
+  startProgram,
+  stopCluster,
+} from '../../support/acceptance/programs.ts';
+import { waitFor, waitUntil } from '../../support/acceptance/waiting.ts';
 
-const root = fileURLToPath(new URL('../..', import.meta.url));
+const root = fileURLToPath(new URL('../../..', import.meta.url));
 const run = promisify(execFile);
 
 /** Outside of the repository: nothing that is installed there can help. */
@@ -136,7 +141,7 @@ it('serves the documentation and knows its version', { timeout: 120_000 }, async
   const server = start('server --json', { ...database.env, FEDEDGE_DATA_DIR: join(folder, 'docs') });
   const url = await readyUrl(server);
   const document = (await (await fetch(`${url}/openapi.json`)).json()) as { info: { version: string } };
-  const { default: manifest } = await import('../../package.json', { with: { type: 'json' } });
+  const { default: manifest } = await import('../../../package.json', { with: { type: 'json' } });
   expect(document.info.version).toBe(manifest.version);
   expect((await fetch(`${url}/docs`)).status).toBe(200);
   expect(await (await fetch(`${url}/docs/style.css`)).text()).toContain('{');

@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { type CatalogFolder, createCatalogFolder } from '../support/acceptance/catalog-folders.ts';
-import { createFederation, type Federation } from '../support/acceptance/federations.ts';
-import { scrape, watchMetrics } from '../support/acceptance/metrics.ts';
-import { expectStatus, rawHeaders } from '../support/acceptance/requests.ts';
-import { type Service, startReplicas, startServer } from '../support/acceptance/services.ts';
-import { frameFile, toF32Bytes } from '../support/acceptance/tensor-files.ts';
-import { waitFor, waitUntil } from '../support/acceptance/waiting.ts';
+import { type CatalogFolder, createCatalogFolder } from '../../support/acceptance/catalog-folders.ts';
+import { createFederation, type Federation } from '../../support/acceptance/federations.ts';
+import { scrape, watchMetrics } from '../../support/acceptance/metrics.ts';
+import { expectStatus, rawHeaders } from '../../support/acceptance/requests.ts';
+import { type Service, startReplicas, startServer } from '../../support/acceptance/services.ts';
+import { frameFile, toF32Bytes } from '../../support/acceptance/tensor-files.ts';
+import { waitFor, waitUntil } from '../../support/acceptance/waiting.ts';
 
 /** What is told of a process and stays as it is while it runs. */
 const constant = [

@@ -1,12 +1,17 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Assignment, Device, Receipt } from '../support/acceptance/devices.ts';
-import { createFederation, type Federation, keepReceipt, layout } from '../support/acceptance/federations.ts';
-import { goodUpdate, hostileFiles } from '../support/acceptance/hostile-files.ts';
-import { checkInvariants } from '../support/acceptance/invariants.ts';
-import type { Round, Run } from '../support/acceptance/operators.ts';
-import { type RawRequest, rawUpdate, sendRaw } from '../support/acceptance/raw-requests.ts';
-import { digestField, expectStatus, sha256 } from '../support/acceptance/requests.ts';
-import { type Service, startHost } from '../support/acceptance/services.ts';
+import type { Assignment, Device, Receipt } from '../../support/acceptance/devices.ts';
+import {
+  createFederation,
+  type Federation,
+  keepReceipt,
+  layout,
+} from '../../support/acceptance/federations.ts';
+import { goodUpdate, hostileFiles } from '../../support/acceptance/hostile-files.ts';
+import { checkInvariants } from '../../support/acceptance/invariants.ts';
+import type { Round, Run } from '../../support/acceptance/operators.ts';
+import { type RawRequest, rawUpdate, sendRaw } from '../../support/acceptance/raw-requests.ts';
+import { digestField, expectStatus, sha256 } from '../../support/acceptance/requests.ts';
+import { type Service, startHost } from '../../support/acceptance/services.ts';
 
 let service: Service;
 let federation: Federation;

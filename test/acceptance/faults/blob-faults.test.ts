@@ -1,8 +1,8 @@
 import { mkdir, readdir, rename, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createFederation, type Federation } from '../support/acceptance/federations.ts';
-import { checkInvariants } from '../support/acceptance/invariants.ts';
+import { createFederation, type Federation } from '../../support/acceptance/federations.ts';
+import { checkInvariants } from '../../support/acceptance/invariants.ts';
 import {
   contributeAll,
   expectAlive,
@@ -10,11 +10,11 @@ import {
   expectOutage,
   patient,
   runOverFault,
-} from '../support/acceptance/rounds-over-faults.ts';
-import { startReplicas } from '../support/acceptance/services.ts';
-import { mountSmallDisk, type SmallDisk } from '../support/acceptance/small-disks.ts';
-import { waitUntil } from '../support/acceptance/waiting.ts';
-import { type FakeS3, type Fault, startFakeS3 } from '../support/fake-s3.ts';
+} from '../../support/acceptance/rounds-over-faults.ts';
+import { startReplicas } from '../../support/acceptance/services.ts';
+import { mountSmallDisk, type SmallDisk } from '../../support/acceptance/small-disks.ts';
+import { waitUntil } from '../../support/acceptance/waiting.ts';
+import { type FakeS3, type Fault, startFakeS3 } from '../../support/fake-s3.ts';
 
 type Replicas = Awaited<ReturnType<typeof startReplicas>>;
 

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createFederation, type Federation } from '../support/acceptance/federations.ts';
-import { checkInvariants } from '../support/acceptance/invariants.ts';
-import type { Version } from '../support/acceptance/operators.ts';
-import { type Service, startServer } from '../support/acceptance/services.ts';
+import { createFederation, type Federation } from '../../support/acceptance/federations.ts';
+import { checkInvariants } from '../../support/acceptance/invariants.ts';
+import type { Version } from '../../support/acceptance/operators.ts';
+import { type Service, startServer } from '../../support/acceptance/services.ts';
 
 let service: Service;
 let federation: Federation;

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ageDrafts } from '../support/acceptance/drafts.ts';
-import { createFederation, type Federation } from '../support/acceptance/federations.ts';
-import { checkInvariants } from '../support/acceptance/invariants.ts';
-import type { Run } from '../support/acceptance/operators.ts';
-import { type Member, startReplicas } from '../support/acceptance/services.ts';
+import { ageDrafts } from '../../support/acceptance/drafts.ts';
+import { createFederation, type Federation } from '../../support/acceptance/federations.ts';
+import { checkInvariants } from '../../support/acceptance/invariants.ts';
+import type { Run } from '../../support/acceptance/operators.ts';
+import { type Member, startReplicas } from '../../support/acceptance/services.ts';
 
 let service: Awaited<ReturnType<typeof startReplicas>>;
 let federation: Federation;

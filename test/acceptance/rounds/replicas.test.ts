@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Device, Receipt } from '../support/acceptance/devices.ts';
-import { createFederation, type Federation, keepReceipt } from '../support/acceptance/federations.ts';
-import { checkInvariants } from '../support/acceptance/invariants.ts';
-import type { Update } from '../support/acceptance/operators.ts';
-import { type Answer, digestField, expectStatus } from '../support/acceptance/requests.ts';
-import { startReplicas } from '../support/acceptance/services.ts';
-import { waitUntil } from '../support/acceptance/waiting.ts';
+import type { Device, Receipt } from '../../support/acceptance/devices.ts';
+import { createFederation, type Federation, keepReceipt } from '../../support/acceptance/federations.ts';
+import { checkInvariants } from '../../support/acceptance/invariants.ts';
+import type { Update } from '../../support/acceptance/operators.ts';
+import { type Answer, digestField, expectStatus } from '../../support/acceptance/requests.ts';
+import { startReplicas } from '../../support/acceptance/services.ts';
+import { waitUntil } from '../../support/acceptance/waiting.ts';
 
 let service: Awaited<ReturnType<typeof startReplicas>>;
 let federation: Federation;

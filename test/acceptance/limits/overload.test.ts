@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import type { Assignment, Device, Receipt } from '../support/acceptance/devices.ts';
-import { createFederation, type Federation } from '../support/acceptance/federations.ts';
-import type { Run, Update } from '../support/acceptance/operators.ts';
-import { expectStatus, rawHeaders, send, sha256 } from '../support/acceptance/requests.ts';
-import { type Member, type Service, startServer } from '../support/acceptance/services.ts';
-import { makeUpdate, makeWeights } from '../support/acceptance/updates.ts';
-import { waitUntil } from '../support/acceptance/waiting.ts';
+import type { Assignment, Device, Receipt } from '../../support/acceptance/devices.ts';
+import { createFederation, type Federation } from '../../support/acceptance/federations.ts';
+import type { Run, Update } from '../../support/acceptance/operators.ts';
+import { expectStatus, rawHeaders, send, sha256 } from '../../support/acceptance/requests.ts';
+import { type Member, type Service, startServer } from '../../support/acceptance/services.ts';
+import { makeUpdate, makeWeights } from '../../support/acceptance/updates.ts';
+import { waitUntil } from '../../support/acceptance/waiting.ts';
 
 const CLIENTS = 500;
 const HEAP_MB = 400;
