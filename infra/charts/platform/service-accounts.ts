@@ -1,7 +1,7 @@
-import type { Environment } from '../environment.ts';
-import { type Chart, k8s } from '../kubernetes.ts';
-import { type Component, components, labelsOf, names } from '../names.ts';
-import { hasAgents } from '../workloads/agent-pod.ts';
+import type { Environment } from '../../environment.ts';
+import { type Chart, k8s } from '../../kubernetes.ts';
+import { type Component, components, labelsOf, names } from '../../names.ts';
+import { hasAgents } from '../../workloads/agent-pod.ts';
 
 /** An account for each component, so that a mesh can tell them apart. None can ask the Kubernetes API anything. */
 export function serviceAccounts(chart: Chart, environment: Environment): void {

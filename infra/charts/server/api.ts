@@ -1,8 +1,8 @@
-import type { Environment } from '../environment.ts';
-import { type Chart, k8s } from '../kubernetes.ts';
-import { labelsOf, names, ports, selectorOf } from '../names.ts';
-import { apiPod } from '../workloads/api-pod.ts';
-import { progressSeconds } from '../workloads/pods.ts';
+import type { Environment } from '../../environment.ts';
+import { type Chart, k8s } from '../../kubernetes.ts';
+import { labelsOf, names, ports, selectorOf } from '../../names.ts';
+import { apiPod } from '../../workloads/api-pod.ts';
+import { progressSeconds } from '../../workloads/pods.ts';
 
 /** The HTTP API: pods that keep nothing, a Service before them, and what says how many there are. */
 export function api(chart: Chart, environment: Environment): void {

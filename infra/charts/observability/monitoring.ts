@@ -6,14 +6,14 @@ import type {
   IServiceMonitor,
 } from '@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1';
 import { parse } from 'yaml';
-import type { Environment } from '../environment.ts';
-import { addObject } from '../flavours/typed-object.ts';
-import type { Chart } from '../kubernetes.ts';
-import { labelsOf, names, selectorOf } from '../names.ts';
+import type { Environment } from '../../environment.ts';
+import { addObject } from '../../flavours/typed-object.ts';
+import type { Chart } from '../../kubernetes.ts';
+import { labelsOf, names, selectorOf } from '../../names.ts';
 
 const apiVersion = 'monitoring.coreos.com/v1';
 const endpoint = { path: '/metrics', interval: '30s' } as const;
-const file = join(import.meta.dirname, '..', 'observability', 'rules.yaml');
+const file = join(import.meta.dirname, '../../observability', 'rules.yaml');
 
 /** What the Prometheus operator is told: whom to ask, and when to call somebody. */
 export function monitoring(chart: Chart, environment: Environment): void {

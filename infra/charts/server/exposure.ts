@@ -1,9 +1,9 @@
 import type { IHTTPRoute } from '@kubernetes-models/gateway-api/gateway.networking.k8s.io/v1';
-import type { Environment } from '../environment.ts';
-import { addObject } from '../flavours/typed-object.ts';
-import { type Chart, k8s } from '../kubernetes.ts';
-import { labelsOf, names, ports } from '../names.ts';
-import type { ExposureSettings } from '../settings.ts';
+import type { Environment } from '../../environment.ts';
+import { addObject } from '../../flavours/typed-object.ts';
+import { type Chart, k8s } from '../../kubernetes.ts';
+import { labelsOf, names, ports } from '../../names.ts';
+import type { ExposureSettings } from '../../settings.ts';
 
 type Exposure<K extends ExposureSettings['kind']> = Extract<ExposureSettings, { kind: K }>;
 

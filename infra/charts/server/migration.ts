@@ -1,8 +1,8 @@
-import { contentHash } from '../catalog/content-hash.ts';
-import type { Environment } from '../environment.ts';
-import { type Chart, k8s } from '../kubernetes.ts';
-import { labelsOf, names } from '../names.ts';
-import { migratePod } from '../workloads/migrate-pod.ts';
+import { contentHash } from '../../catalog/content-hash.ts';
+import type { Environment } from '../../environment.ts';
+import { type Chart, k8s } from '../../kubernetes.ts';
+import { labelsOf, names } from '../../names.ts';
+import { migratePod } from '../../workloads/migrate-pod.ts';
 
 /**
  * Brings the database to this version's schema before the new pods come. Running it twice, or twice at once, does no

@@ -1,9 +1,9 @@
 import type { IExternalSecret } from '@kubernetes-models/external-secrets/external-secrets.io/v1';
-import type { Environment } from '../environment.ts';
-import { addObject } from '../flavours/typed-object.ts';
-import type { Chart } from '../kubernetes.ts';
-import { labelsOf, names } from '../names.ts';
-import { hasAgents } from '../workloads/agent-pod.ts';
+import type { Environment } from '../../environment.ts';
+import { addObject } from '../../flavours/typed-object.ts';
+import type { Chart } from '../../kubernetes.ts';
+import { labelsOf, names } from '../../names.ts';
+import { hasAgents } from '../../workloads/agent-pod.ts';
 
 /** Secrets come from a store outside, by External Secrets, or they exist already; git holds none. */
 export function secrets(chart: Chart, environment: Environment): void {

@@ -1,7 +1,7 @@
-import type { Environment } from '../environment.ts';
-import type { Chart } from '../kubernetes.ts';
-import { names } from '../names.ts';
-import { claim } from '../workloads/volumes.ts';
+import type { Environment } from '../../environment.ts';
+import type { Chart } from '../../kubernetes.ts';
+import { names } from '../../names.ts';
+import { claim } from '../../workloads/volumes.ts';
 
 /** Blobs that are files, and the embedded database. With S3 there is nothing to keep. */
 export function storage(chart: Chart, environment: Environment): void {

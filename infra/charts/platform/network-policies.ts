@@ -1,6 +1,6 @@
-import type { Environment } from '../environment.ts';
-import { type Chart, k8s } from '../kubernetes.ts';
-import { type Component, labelsOf, names, ports, selectorOf } from '../names.ts';
+import type { Environment } from '../../environment.ts';
+import { type Chart, k8s } from '../../kubernetes.ts';
+import { type Component, labelsOf, names, ports, selectorOf } from '../../names.ts';
 
 type Peer = k8s.NetworkPolicyPeer;
 

@@ -1,6 +1,6 @@
-import type { Environment } from '../environment.ts';
-import { type Chart, k8s } from '../kubernetes.ts';
-import { labelsOf } from '../names.ts';
+import type { Environment } from '../../environment.ts';
+import { type Chart, k8s } from '../../kubernetes.ts';
+import { labelsOf } from '../../names.ts';
 
 /** The namespace, in which nothing runs that is not `restricted`. */
 export function namespace(chart: Chart, environment: Environment): void {

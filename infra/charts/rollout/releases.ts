@@ -1,8 +1,8 @@
-import { contentHash } from '../catalog/content-hash.ts';
-import type { Environment } from '../environment.ts';
-import { type Chart, k8s } from '../kubernetes.ts';
-import { labelsOf, names } from '../names.ts';
-import { releasePod } from '../workloads/release-pod.ts';
+import { contentHash } from '../../catalog/content-hash.ts';
+import type { Environment } from '../../environment.ts';
+import { type Chart, k8s } from '../../kubernetes.ts';
+import { labelsOf, names } from '../../names.ts';
+import { releasePod } from '../../workloads/release-pod.ts';
 
 /** The first cohort is reached at once, but its devices have to report: the gate wants to see them. */
 const PATIENCE_SECONDS = 3600;

@@ -1,8 +1,8 @@
-import type { Environment } from '../environment.ts';
-import { type Chart, k8s } from '../kubernetes.ts';
-import { labelsOf, names, selectorOf } from '../names.ts';
-import { progressSeconds } from '../workloads/pods.ts';
-import { workerPod } from '../workloads/worker-pod.ts';
+import type { Environment } from '../../environment.ts';
+import { type Chart, k8s } from '../../kubernetes.ts';
+import { labelsOf, names, selectorOf } from '../../names.ts';
+import { progressSeconds } from '../../workloads/pods.ts';
+import { workerPod } from '../../workloads/worker-pod.ts';
 
 /** The round clock and the aggregation. Leases share the rounds out, so old and new ones may run side by side. */
 export function worker(chart: Chart, environment: Environment): void {

@@ -1,9 +1,9 @@
-import type { Environment } from '../environment.ts';
-import { type Chart, k8s } from '../kubernetes.ts';
-import { labelsOf, names, selectorOf } from '../names.ts';
-import type { AgentClass } from '../settings.ts';
-import { agentPod } from '../workloads/agent-pod.ts';
-import { claim } from '../workloads/volumes.ts';
+import type { Environment } from '../../environment.ts';
+import { type Chart, k8s } from '../../kubernetes.ts';
+import { labelsOf, names, selectorOf } from '../../names.ts';
+import type { AgentClass } from '../../settings.ts';
+import { agentPod } from '../../workloads/agent-pod.ts';
+import { claim } from '../../workloads/volumes.ts';
 
 const CLASS = 'fededge.dev/device-class';
 

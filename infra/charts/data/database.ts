@@ -1,8 +1,8 @@
 import type { ICluster } from '@kubernetes-models/cloudnative-pg/postgresql.cnpg.io/v1';
-import type { Environment } from '../environment.ts';
-import { addObject } from '../flavours/typed-object.ts';
-import type { Chart } from '../kubernetes.ts';
-import { labelsOf, names } from '../names.ts';
+import type { Environment } from '../../environment.ts';
+import { addObject } from '../../flavours/typed-object.ts';
+import type { Chart } from '../../kubernetes.ts';
+import { labelsOf, names } from '../../names.ts';
 
 /** PostgreSQL by CloudNativePG. It makes the Secret `fededge-db-app`, whose `uri` is DATABASE_URL. */
 export function database(chart: Chart, environment: Environment): void {

@@ -1,6 +1,6 @@
-import type { Environment } from '../environment.ts';
-import { type Chart, k8s } from '../kubernetes.ts';
-import { labelsOf, names } from '../names.ts';
+import type { Environment } from '../../environment.ts';
+import { type Chart, k8s } from '../../kubernetes.ts';
+import { labelsOf, names } from '../../names.ts';
 
 /** What models/ and runs/ say, as the API reads it: a commit changes it, every replica follows within 30 s. */
 export function catalog(chart: Chart, environment: Environment): void {

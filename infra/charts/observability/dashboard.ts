@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Environment } from '../environment.ts';
-import { type Chart, k8s } from '../kubernetes.ts';
-import { labelsOf, names } from '../names.ts';
+import type { Environment } from '../../environment.ts';
+import { type Chart, k8s } from '../../kubernetes.ts';
+import { labelsOf, names } from '../../names.ts';
 
-const file = join(import.meta.dirname, '..', 'observability', 'dashboard.json');
+const file = join(import.meta.dirname, '../../observability', 'dashboard.json');
 
 /** Grafana's sidecar loads every ConfigMap with this label. */
 export function dashboard(chart: Chart, environment: Environment): void {

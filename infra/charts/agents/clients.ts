@@ -1,8 +1,8 @@
-import type { Environment } from '../environment.ts';
-import { type Chart, k8s } from '../kubernetes.ts';
-import { labelsOf, names, selectorOf } from '../names.ts';
-import { type Placement, place } from '../placement.ts';
-import { agentPod } from '../workloads/agent-pod.ts';
+import type { Environment } from '../../environment.ts';
+import { type Chart, k8s } from '../../kubernetes.ts';
+import { labelsOf, names, selectorOf } from '../../names.ts';
+import { type Placement, place } from '../../placement.ts';
+import { agentPod } from '../../workloads/agent-pod.ts';
 
 const CLIENT = 'fededge.dev/client';
 

@@ -1,7 +1,7 @@
-import type { Environment } from '../environment.ts';
-import { type Chart, k8s } from '../kubernetes.ts';
-import { labelsOf, names } from '../names.ts';
-import { backupPod } from '../workloads/backup-pod.ts';
+import type { Environment } from '../../environment.ts';
+import { type Chart, k8s } from '../../kubernetes.ts';
+import { labelsOf, names } from '../../names.ts';
+import { backupPod } from '../../workloads/backup-pod.ts';
 
 /** Writes database, blobs and keys to one file of its volume, named by the run, while everything goes on. */
 export function backup(chart: Chart, environment: Environment): void {
