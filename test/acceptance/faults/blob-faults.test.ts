@@ -1,8 +1,6 @@
 import { mkdir, readdir, rename, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createFederation, type Federation } from '../../support/acceptance/federations.ts';
-import { checkInvariants } from '../../support/acceptance/invariants.ts';
 import {
   contributeAll,
   expectAlive,
@@ -10,9 +8,11 @@ import {
   expectOutage,
   patient,
   runOverFault,
-} from '../../support/acceptance/rounds-over-faults.ts';
+} from '../../support/acceptance/faults/rounds-over-faults.ts';
+import { mountSmallDisk, type SmallDisk } from '../../support/acceptance/faults/small-disks.ts';
+import { createFederation, type Federation } from '../../support/acceptance/federations.ts';
+import { checkInvariants } from '../../support/acceptance/observed/invariants.ts';
 import { startReplicas } from '../../support/acceptance/services.ts';
-import { mountSmallDisk, type SmallDisk } from '../../support/acceptance/small-disks.ts';
 import { waitUntil } from '../../support/acceptance/waiting.ts';
 import { type FakeS3, type Fault, startFakeS3 } from '../../support/fake-s3.ts';
 

@@ -1,19 +1,19 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { runOverFault } from '../../support/acceptance/faults/rounds-over-faults.ts';
+import { startWire, type Wire } from '../../support/acceptance/faults/wires.ts';
 import { createFederation, type Federation } from '../../support/acceptance/federations.ts';
-import { checkInvariants } from '../../support/acceptance/invariants.ts';
+import { checkInvariants } from '../../support/acceptance/observed/invariants.ts';
+import { postmasterPid } from '../../support/acceptance/programs.ts';
+import { assertOutage, send } from '../../support/acceptance/requests.ts';
+import { type Service, startReplicas, startServer } from '../../support/acceptance/services.ts';
 import {
   listBackends,
   type OwnDatabase,
   startOwnDatabase,
   takeAllConnections,
-} from '../../support/acceptance/own-databases.ts';
-import { postmasterPid } from '../../support/acceptance/programs.ts';
-import { assertOutage, send } from '../../support/acceptance/requests.ts';
-import { runOverFault } from '../../support/acceptance/rounds-over-faults.ts';
-import { type Service, startReplicas, startServer } from '../../support/acceptance/services.ts';
+} from '../../support/acceptance/surroundings/own-databases.ts';
 import { waitFor, waitUntil } from '../../support/acceptance/waiting.ts';
-import { startWire, type Wire } from '../../support/acceptance/wires.ts';
 
 /** A silence that is waited out, and how long the database is waited for. */
 const SILENCE_MS = 2000;

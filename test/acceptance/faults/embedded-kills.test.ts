@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ageDrafts } from '../../support/acceptance/drafts.ts';
 import { createFederation, type Federation } from '../../support/acceptance/federations.ts';
-import { checkInvariants } from '../../support/acceptance/invariants.ts';
+import { checkInvariants } from '../../support/acceptance/observed/invariants.ts';
 import type { Run } from '../../support/acceptance/operators.ts';
 import { postmasterPid } from '../../support/acceptance/programs.ts';
 import { startServer } from '../../support/acceptance/services.ts';

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Assignment, Device, Receipt } from '../../support/acceptance/devices.ts';
+import { type LossyProxy, startLossyProxy } from '../../support/acceptance/faults/proxies.ts';
 import { createFederation, type Federation, keepReceipt } from '../../support/acceptance/federations.ts';
-import { checkInvariants } from '../../support/acceptance/invariants.ts';
+import { checkInvariants } from '../../support/acceptance/observed/invariants.ts';
 import type { Round, Run, Update } from '../../support/acceptance/operators.ts';
-import { type LossyProxy, startLossyProxy } from '../../support/acceptance/proxies.ts';
 import { digestField, expectStatus } from '../../support/acceptance/requests.ts';
 import { type Service, startHost } from '../../support/acceptance/services.ts';
 import { waitFor } from '../../support/acceptance/waiting.ts';

@@ -1,15 +1,15 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Assignment, Device, Receipt } from '../../support/acceptance/devices.ts';
+import { goodUpdate, hostileFiles } from '../../support/acceptance/faults/hostile-files.ts';
+import { type RawRequest, rawUpdate, sendRaw } from '../../support/acceptance/faults/raw-requests.ts';
 import {
   createFederation,
   type Federation,
   keepReceipt,
   layout,
 } from '../../support/acceptance/federations.ts';
-import { goodUpdate, hostileFiles } from '../../support/acceptance/hostile-files.ts';
-import { checkInvariants } from '../../support/acceptance/invariants.ts';
+import { checkInvariants } from '../../support/acceptance/observed/invariants.ts';
 import type { Round, Run } from '../../support/acceptance/operators.ts';
-import { type RawRequest, rawUpdate, sendRaw } from '../../support/acceptance/raw-requests.ts';
 import { digestField, expectStatus, sha256 } from '../../support/acceptance/requests.ts';
 import { type Service, startHost } from '../../support/acceptance/services.ts';
 

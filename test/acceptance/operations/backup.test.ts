@@ -2,12 +2,12 @@ import { chmod, mkdtemp, open, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { createDatabase, type ReplicaDatabase } from '../../support/acceptance/databases.ts';
 import { createFederation, type Federation } from '../../support/acceptance/federations.ts';
-import { checkInvariants } from '../../support/acceptance/invariants.ts';
+import { checkInvariants } from '../../support/acceptance/observed/invariants.ts';
 import type { Round, Run, Update } from '../../support/acceptance/operators.ts';
 import { rememberCluster, startProgram, stopCluster } from '../../support/acceptance/programs.ts';
 import { type Service, startHost, startServer } from '../../support/acceptance/services.ts';
+import { createDatabase, type ReplicaDatabase } from '../../support/acceptance/surroundings/databases.ts';
 import { waitUntil } from '../../support/acceptance/waiting.ts';
 
 let folder: string;

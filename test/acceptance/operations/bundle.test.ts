@@ -9,13 +9,13 @@ import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { createOperator, type LabelledExamples } from '../../../clients/typescript/index.ts';
 import { encodeExamples } from '../../../clients/typescript/operator/evaluation-file.ts';
 import { createTfjsModel } from '../../../clients/typescript/tfjs.ts';
-import { createDatabase } from '../../support/acceptance/databases.ts';
 import {
   type Program,
   rememberCluster,
   startProgram,
   stopCluster,
 } from '../../support/acceptance/programs.ts';
+import { createDatabase } from '../../support/acceptance/surroundings/databases.ts';
 import { waitFor, waitUntil } from '../../support/acceptance/waiting.ts';
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));

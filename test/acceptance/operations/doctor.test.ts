@@ -4,9 +4,9 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { createDatabase } from '../../support/acceptance/databases.ts';
 import { startProgram } from '../../support/acceptance/programs.ts';
 import { startServer } from '../../support/acceptance/services.ts';
+import { createDatabase } from '../../support/acceptance/surroundings/databases.ts';
 
 let folder: string;
 beforeEach(async () => {

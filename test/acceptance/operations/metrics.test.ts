@@ -1,9 +1,12 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { type CatalogFolder, createCatalogFolder } from '../../support/acceptance/catalog-folders.ts';
 import { createFederation, type Federation } from '../../support/acceptance/federations.ts';
-import { scrape, watchMetrics } from '../../support/acceptance/metrics.ts';
+import { scrape, watchMetrics } from '../../support/acceptance/observed/metrics.ts';
 import { expectStatus, rawHeaders } from '../../support/acceptance/requests.ts';
 import { type Service, startReplicas, startServer } from '../../support/acceptance/services.ts';
+import {
+  type CatalogFolder,
+  createCatalogFolder,
+} from '../../support/acceptance/surroundings/catalog-folders.ts';
 import { frameFile, toF32Bytes } from '../../support/acceptance/tensor-files.ts';
 import { waitFor, waitUntil } from '../../support/acceptance/waiting.ts';
 

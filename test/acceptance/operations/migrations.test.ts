@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import postgres from 'postgres';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { createDatabase, type ReplicaDatabase } from '../../support/acceptance/databases.ts';
 import { type Program, startProgram } from '../../support/acceptance/programs.ts';
+import { createDatabase, type ReplicaDatabase } from '../../support/acceptance/surroundings/databases.ts';
 import { waitUntil } from '../../support/acceptance/waiting.ts';
 
 let dataDir: string;

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, expect, it } from 'vitest';
 import { createFederation, type Federation } from '../../support/acceptance/federations.ts';
-import { checkInvariants } from '../../support/acceptance/invariants.ts';
+import { checkInvariants } from '../../support/acceptance/observed/invariants.ts';
 import { postmasterPid } from '../../support/acceptance/programs.ts';
 import { digestField } from '../../support/acceptance/requests.ts';
 import { type Service, startReplicas, startServer } from '../../support/acceptance/services.ts';

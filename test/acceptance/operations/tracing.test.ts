@@ -1,8 +1,8 @@
 import { afterEach, expect, it } from 'vitest';
 import { createFederation } from '../../support/acceptance/federations.ts';
-import { type SentSpan, startOtlpSink } from '../../support/acceptance/otlp-sink.ts';
 import { rawHeaders } from '../../support/acceptance/requests.ts';
 import { type Service, startReplicas } from '../../support/acceptance/services.ts';
+import { type SentSpan, startOtlpSink } from '../../support/acceptance/surroundings/otlp-sink.ts';
 import { waitUntil } from '../../support/acceptance/waiting.ts';
 
 let service: Service | undefined;

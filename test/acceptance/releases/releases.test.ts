@@ -2,12 +2,15 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type CatalogFolder, createCatalogFolder } from '../../support/acceptance/catalog-folders.ts';
 import type { Device } from '../../support/acceptance/devices.ts';
 import { createFederation, type Federation, layout } from '../../support/acceptance/federations.ts';
 import type { Run, Version } from '../../support/acceptance/operators.ts';
 import { expectStatus, rawHeaders, sha256 } from '../../support/acceptance/requests.ts';
 import { type Service, startServer } from '../../support/acceptance/services.ts';
+import {
+  type CatalogFolder,
+  createCatalogFolder,
+} from '../../support/acceptance/surroundings/catalog-folders.ts';
 import { makeWeights } from '../../support/acceptance/updates.ts';
 import { waitFor } from '../../support/acceptance/waiting.ts';
 

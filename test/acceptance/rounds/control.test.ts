@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createFederation, type Federation } from '../../support/acceptance/federations.ts';
-import { checkInvariants } from '../../support/acceptance/invariants.ts';
+import { checkInvariants } from '../../support/acceptance/observed/invariants.ts';
 import type { Round, Run, Update, Version } from '../../support/acceptance/operators.ts';
 import { expectStatus } from '../../support/acceptance/requests.ts';
 import { type Service, startHost } from '../../support/acceptance/services.ts';

@@ -1,7 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { openEvents, readAllEvents, type StreamEvent } from '../../support/acceptance/event-reader.ts';
 import { createFederation, type Federation } from '../../support/acceptance/federations.ts';
-import { checkInvariants } from '../../support/acceptance/invariants.ts';
+import {
+  openEvents,
+  readAllEvents,
+  type StreamEvent,
+} from '../../support/acceptance/observed/event-reader.ts';
+import { checkInvariants } from '../../support/acceptance/observed/invariants.ts';
 import { startServer } from '../../support/acceptance/services.ts';
 
 let service: Awaited<ReturnType<typeof startServer>>;

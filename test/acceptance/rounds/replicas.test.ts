@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Device, Receipt } from '../../support/acceptance/devices.ts';
 import { createFederation, type Federation, keepReceipt } from '../../support/acceptance/federations.ts';
-import { checkInvariants } from '../../support/acceptance/invariants.ts';
+import { checkInvariants } from '../../support/acceptance/observed/invariants.ts';
 import type { Update } from '../../support/acceptance/operators.ts';
 import { type Answer, digestField, expectStatus } from '../../support/acceptance/requests.ts';
 import { startReplicas } from '../../support/acceptance/services.ts';

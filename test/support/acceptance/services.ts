@@ -2,8 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createDatabase } from './databases.ts';
 import { type Program, rememberCluster, startProgram, stopCluster } from './programs.ts';
+import { createDatabase } from './surroundings/databases.ts';
 import { waitUntil } from './waiting.ts';
 
 type Environment = Record<string, string>;

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { expect } from 'vitest';
+import type { Operator, Round } from '../operators.ts';
+import type { Service } from '../services.ts';
 import { readAllEvents, type StreamEvent } from './event-reader.ts';
-import type { Operator, Round } from './operators.ts';
-import type { Service } from './services.ts';
 
 interface AuditEntry {
   position: number;

@@ -1,10 +1,10 @@
 import { expect } from 'vitest';
-import type { Assignment, Device } from './devices.ts';
-import type { Federation } from './federations.ts';
-import type { Round, Update } from './operators.ts';
-import { assertOutage, rawHeaders, send } from './requests.ts';
-import type { Member } from './services.ts';
-import { waitFor } from './waiting.ts';
+import type { Assignment, Device } from '../devices.ts';
+import type { Federation } from '../federations.ts';
+import type { Round, Update } from '../operators.ts';
+import { assertOutage, rawHeaders, send } from '../requests.ts';
+import type { Member } from '../services.ts';
+import { waitFor } from '../waiting.ts';
 
 export interface Invited {
   device: Device;

@@ -1,5 +1,5 @@
-import { encodeFile, type FileTensor, frameFile, toBf16Bytes, toF32Bytes } from './tensor-files.ts';
-import { type Layout, type MadeUpdate, sizeOf } from './updates.ts';
+import { encodeFile, type FileTensor, frameFile, toBf16Bytes, toF32Bytes } from '../tensor-files.ts';
+import { type Layout, type MadeUpdate, sizeOf } from '../updates.ts';
 
 const goodMetadata = { num_examples: '10', metrics: '{"loss":0.5}', encoding: 'f32' };
 

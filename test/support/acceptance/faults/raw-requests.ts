@@ -1,5 +1,5 @@
 import { connect } from 'node:net';
-import { digestField } from './requests.ts';
+import { digestField } from '../requests.ts';
 
 /** What came back on a bare connection before its other side ended it. */
 export interface RawAnswer {

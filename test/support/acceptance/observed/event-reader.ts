@@ -1,4 +1,4 @@
-import type { Service } from './services.ts';
+import type { Service } from '../services.ts';
 
 export interface StreamEvent {
   position: number;

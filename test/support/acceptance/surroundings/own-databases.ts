@@ -5,10 +5,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import postgres from 'postgres';
-import { postmasterPid, rememberCluster, stopCluster } from './programs.ts';
-import { waitUntil } from './waiting.ts';
+import { postmasterPid, rememberCluster, stopCluster } from '../programs.ts';
+import { waitUntil } from '../waiting.ts';
 
-const owner = new URL('../local-database-owner.ts', import.meta.url).pathname;
+const owner = new URL('../../local-database-owner.ts', import.meta.url).pathname;
 
 /** A PostgreSQL of a test's own, which it may treat as it likes. Whoever dies is started again, as an operator would. */
 export interface OwnDatabase {

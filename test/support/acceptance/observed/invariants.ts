@@ -1,15 +1,15 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'vitest';
-import { listOldDrafts } from './drafts.ts';
-import type { Federation, Witness } from './federations.ts';
+import { listOldDrafts } from '../drafts.ts';
+import type { Federation, Witness } from '../federations.ts';
+import type { Operator, Round, Run, Update, Version } from '../operators.ts';
+import { sha256 } from '../requests.ts';
+import type { Service } from '../services.ts';
+import { decodeFile, fromF32Bytes } from '../tensor-files.ts';
+import { foldVersion } from '../updates.ts';
+import { waitUntil } from '../waiting.ts';
 import { checkAudit, checkEvents } from './journals.ts';
-import type { Operator, Round, Run, Update, Version } from './operators.ts';
-import { sha256 } from './requests.ts';
-import type { Service } from './services.ts';
-import { decodeFile, fromF32Bytes } from './tensor-files.ts';
-import { foldVersion } from './updates.ts';
-import { waitUntil } from './waiting.ts';
 
 /**
  * What holds after every fault, as far as it is seen from outside: acknowledged updates have one end (I1), versions are
