@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 
 const TESTS = [
+  'test/store/database.test.ts',
   'test/store/journal.test.ts',
   'test/store/listener.test.ts',
   'test/store/database-clock.test.ts',

@@ -102,6 +102,23 @@ describe('a pool that waits for an answer for a bounded time', () => {
     session.release();
   });
 
+  it('has the database end its sessions, should we be what has vanished', async () => {
+    const direct = openDatabase(test.connection, { connections: 1, timeoutMs: 20_000 });
+    const rows = await direct.client<{ name: string; value: string }[]>`
+      select name, setting as value from pg_settings
+      where name ~ '^(statement_timeout|tcp_user_timeout|tcp_keepalives_.*)$'`;
+    await direct.close();
+    // A Unix socket has no TCP, and says so.
+    const tcp = (value: string) => (test.connection.host.startsWith('/') ? '0' : value);
+    expect(Object.fromEntries(rows.map(({ name, value }) => [name, value]))).toEqual({
+      statement_timeout: '15000',
+      tcp_keepalives_count: tcp('5'),
+      tcp_keepalives_idle: tcp('10'),
+      tcp_keepalives_interval: tcp('2'),
+      tcp_user_timeout: tcp('20000'),
+    });
+  });
+
   it('waits without end where it was not told a time', async () => {
     const patient = openDatabase(test.connection, { connections: 1 });
     const settings = await patient.client`
