@@ -13,9 +13,9 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const built = fileURLToPath(new URL('../api/kernels/kernels.wasm', import.meta.url));
 const source = 'api/kernels/assembly/index.ts';
 
-/** Six pages hold the staging areas; the memory grows up to 4 GiB. */
+/** Twelve pages hold the window and the staging areas; the memory grows up to 4 GiB. */
 const options = ['-O3', '--noAssert', '--runtime', 'stub', '--enable', 'simd'];
-const memory = ['--initialMemory', '6', '--maximumMemory', '65536'];
+const memory = ['--initialMemory', '12', '--maximumMemory', '65536'];
 
 async function compile(): Promise<Uint8Array> {
   let binary: Uint8Array | undefined;

@@ -1,6 +1,6 @@
 import type { EncodedValues, Vector, VectorKernels } from '../domain/strategies/vector.ts';
 import { dtypeBytes } from '../domain/tensors.ts';
-import { instantiate, type KernelModule, LAYOUT, STAGING_BYTES, scaleOf } from './module.ts';
+import { instantiate, type KernelModule, LAYOUT, STAGING_BYTES, scaleOf, WINDOW_BYTES } from './module.ts';
 import { createRegions } from './regions.ts';
 import { createScanner, type Scanner } from './scanners.ts';
 
@@ -16,6 +16,11 @@ const F32_BYTES = 4;
  */
 export interface Kernels extends VectorKernels {
   createScanner(): Scanner;
+  /**
+   * Memory to read a file's piece into: addScaled takes values that lie there without copying them. The view is valid
+   * until a vector is made, which may move the memory.
+   */
+  window(): Uint8Array;
   /** target[i] *= factor, in f64. */
   scale(target: Vector, factor: number): void;
   /** The values as F32 bytes; I8 is scaled in f64 and rounded once. A copy that the caller owns. */
@@ -57,6 +62,7 @@ export function createKernels(): Kernels {
       module.write(place(target, offset, wholeElements(bytes, F64_BYTES)), bytes);
     },
     createScanner: () => createScanner(module),
+    window: () => module.view(LAYOUT.window, WINDOW_BYTES),
   };
 }
 
@@ -71,6 +77,10 @@ function elementwise(
       const scale = scaleOf(dtype, values.scale);
       const elementBytes = dtypeBytes(dtype);
       const address = place(target, offset, wholeElements(bytes, elementBytes));
+      if (bytes.buffer === module.memory.buffer) {
+        module.add[dtype](address, bytes.byteOffset, bytes.length / elementBytes, weight, scale);
+        return;
+      }
       for (let start = 0; start < bytes.length; start += STAGING_BYTES) {
         const piece = bytes.subarray(start, start + STAGING_BYTES);
         module.write(LAYOUT.input, piece);

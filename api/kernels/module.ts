@@ -9,10 +9,21 @@ export type ValueDtype = EncodedValues['dtype'];
 export const STAGING_BYTES = 131_072;
 
 /**
- * The memory's layout: encoded values come in at `input`, results leave at `output`, vectors lie from
- * `vectors` on.
+ * Bytes of the window that files are read straight into: large enough that calls cost little, small enough for a core's
+ * second-level cache.
  */
-export const LAYOUT = { input: 0, output: STAGING_BYTES, vectors: 2 * STAGING_BYTES } as const;
+export const WINDOW_BYTES = 524_288;
+
+/**
+ * The memory's layout: files are read into the `window`, values from elsewhere are copied to `input`, results leave at
+ * `output`, vectors lie from `vectors` on.
+ */
+export const LAYOUT = {
+  window: 0,
+  input: WINDOW_BYTES,
+  output: WINDOW_BYTES + STAGING_BYTES,
+  vectors: WINDOW_BYTES + 2 * STAGING_BYTES,
+} as const;
 
 type Add = (target: number, source: number, count: number, weight: number, scale: number) => void;
 type Scan = (source: number, count: number, total: number, scale: number) => number;

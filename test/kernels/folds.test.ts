@@ -32,6 +32,7 @@ interface Update {
   weight: number;
   file: Uint8Array;
   seal: string;
+  bytes: number;
   segments: Segment[];
   values: { flatStart: number; encoded: EncodedValues }[];
 }
@@ -47,7 +48,14 @@ function makeUpdate(seed: number): Update {
     { flatStart: 50_001, length: 150_002, dtype: 'I8' },
   ] as const;
   const parts: Uint8Array[] = [Buffer.from('a head of 13.')];
-  const update: Update = { weight: seed * 3 + 1, file: new Uint8Array(), seal: '', segments: [], values: [] };
+  const update: Update = {
+    weight: seed * 3 + 1,
+    file: new Uint8Array(),
+    seal: '',
+    bytes: 0,
+    segments: [],
+    values: [],
+  };
   for (const { flatStart, length, dtype } of cuts) {
     const encoded = makeValues(dtype, length, seed + length, 0, 0.01 * seed);
     const fileStart = parts.reduce((sum, part) => sum + part.length, 0);
@@ -58,6 +66,7 @@ function makeUpdate(seed: number): Update {
   }
   update.file = Buffer.concat(parts);
   update.seal = sealOf(update.file);
+  update.bytes = update.file.length;
   return update;
 }
 
@@ -90,8 +99,12 @@ async function collect(chunks: AsyncIterable<Uint8Array>): Promise<Buffer> {
   return Buffer.concat(parts);
 }
 
-function add(fold: string, { weight, segments, seal, file }: Update, pieces: Iterable<Uint8Array> = [file]) {
-  return thread.add(fold, { weight, segments, seal, chunks: stream(pieces) });
+function add(
+  fold: string,
+  { weight, segments, seal, bytes, file }: Update,
+  pieces: Iterable<Uint8Array> = [file],
+) {
+  return thread.add(fold, { weight, segments, seal, bytes, source: stream(pieces) });
 }
 
 function finish(fold: string, seed = 1): Promise<Buffer> {
@@ -138,8 +151,8 @@ describe('a fold', () => {
       }
     }
     await thread.begin('a', options);
-    for (const { weight, segments, seal, file } of updates) {
-      await thread.add('a', { weight, segments, seal, chunks: reusing(file) });
+    for (const { weight, segments, seal, bytes, file } of updates) {
+      await thread.add('a', { weight, segments, seal, bytes, source: reusing(file) });
     }
     expect(Buffer.compare(await finish('a'), whole)).toBe(0);
   });
@@ -224,7 +237,13 @@ describe('a fold', () => {
         yield bytes.subarray(at, at + (1 << 20));
       }
     }
-    await thread.add('a', { weight: 1, segments: [segment], seal: sealOf(bytes), chunks: counted() });
+    await thread.add('a', {
+      weight: 1,
+      segments: [segment],
+      seal: sealOf(bytes),
+      bytes: bytes.length,
+      source: counted(),
+    });
     given.length = 0;
     let taken = 0;
     for await (const chunk of thread.finish('a', counted())) {
@@ -369,13 +388,15 @@ describe('what is lost', () => {
   });
 
   test('a fold whose source failed in mid-file; the id can begin again', async () => {
-    const { weight, segments, seal, file } = updates[0]!;
+    const { weight, segments, seal, bytes, file } = updates[0]!;
     async function* failing(): AsyncGenerator<Uint8Array> {
       yield file.subarray(0, 400_000);
       throw new Error('disk');
     }
     await thread.begin('a', options);
-    await expect(thread.add('a', { weight, segments, seal, chunks: failing() })).rejects.toThrow('disk');
+    await expect(thread.add('a', { weight, segments, seal, bytes, source: failing() })).rejects.toThrow(
+      'disk',
+    );
     expect((await rejection(add('a', updates[1]!))).name).toBe('FoldLostError');
     await expectWholeFold('a');
   });
@@ -389,14 +410,14 @@ describe('what is lost', () => {
 
   /** Kills the thread after the source's first chunk, and then keeps the source going. */
   async function killInMidAdd(kill: (worker: Worker) => Promise<unknown>) {
-    const { weight, segments, seal } = updates[0]!;
+    const { weight, segments, seal, bytes } = updates[0]!;
     let given = 0;
     async function* chunks(): AsyncGenerator<Uint8Array> {
       yield new Uint8Array(1 << 20);
       await kill(workers.at(-1)!);
       for (; given < 100; given += 1) yield new Uint8Array(1 << 20);
     }
-    const failure = await rejection(thread.add('a', { weight, segments, seal, chunks: chunks() }));
+    const failure = await rejection(thread.add('a', { weight, segments, seal, bytes, source: chunks() }));
     return { failure, given };
   }
 

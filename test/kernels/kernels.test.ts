@@ -46,6 +46,25 @@ describe('addScaled', () => {
     }
   });
 
+  test.each(dtypes)('takes %s values from the window, wherever they lie in it', (dtype) => {
+    for (const at of [0, 1, 13, 64]) {
+      const values = makeValues(dtype, 100_003, at + 1);
+      const plain = new Float64Array(100_003);
+      const vector = kernels.zeros(100_003);
+      addPlain(plain, 0, values, 3.3);
+      const elsewhere = kernels.zeros(40_000);
+      const window = kernels.window();
+      window.set(values.bytes, at);
+      // Others are copied to where they do no harm to the window.
+      kernels.addScaled(elsewhere, 0, makeValues(dtype, 40_000, 3), 2);
+      kernels.release(elsewhere);
+      const bytes = window.subarray(at, at + values.bytes.length);
+      kernels.addScaled(vector, 0, { ...values, bytes }, 3.3);
+      expect(Buffer.compare(kernels.save(vector, 0, 100_003), f64Bytes(plain))).toBe(0);
+      kernels.release(vector);
+    }
+  });
+
   test.each([
     ['a part that leaves the vector', 8, 3, { dtype: 'F32', bytes: new Uint8Array(24) }],
     ['a negative offset', 8, -1, { dtype: 'F32', bytes: new Uint8Array(4) }],

@@ -1,5 +1,5 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import { mkdtemp, readdir, rm, utimes } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, utimes } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -101,10 +101,11 @@ const large = randomBytes(2 * partBytes + 12_345);
 type Lacks = Partial<Record<'write-once' | 'temporary', string>>;
 
 const rigs = [
-  { name: 'files', make: fileRig, lacks: {} as Lacks },
-  { name: 'S3 (own fake)', make: fakeS3Rig, lacks: {} as Lacks },
+  { name: 'files', isFile: true, make: fileRig, lacks: {} as Lacks },
+  { name: 'S3 (own fake)', isFile: false, make: fakeS3Rig, lacks: {} as Lacks },
   {
     name: 'S3 (s3rver)',
+    isFile: false,
     make: s3rverRig,
     lacks: {
       'write-once': 's3rver knows no conditional puts',
@@ -113,7 +114,7 @@ const rigs = [
   },
 ];
 
-describe.each(rigs)('blobs on $name', ({ make, lacks }) => {
+describe.each(rigs)('blobs on $name', ({ make, lacks, isFile }) => {
   let rig: Rig;
   let store: BlobStore;
   beforeAll(async () => {
@@ -159,6 +160,15 @@ describe.each(rigs)('blobs on $name', ({ make, lacks }) => {
     }
     expect(await get(store, key, { start: 5 << 20, end: 6 << 20 })).toHaveLength(0);
     await expect(get(store, key, { start: 2, end: 1 })).rejects.toThrow(TypeError);
+  });
+
+  test('tells the file that a whole blob is, where it is one', async () => {
+    const key = newKey();
+    await put(store, key, large);
+    const { path } = store.read(key);
+    expect(path !== undefined).toBe(isFile);
+    if (path !== undefined) expect((await readFile(path)).equals(large)).toBe(true);
+    expect(store.read(key, { start: 0, end: large.length }).path).toBeUndefined();
   });
 
   test('two readers that stop half-way do not disturb each other', async () => {

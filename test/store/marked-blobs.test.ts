@@ -42,6 +42,7 @@ async function mount(): Promise<void> {
 test('a new store gets its marker, and is what it was', async () => {
   const store = open();
   await put(store, 'update/x', bytes);
+  expect(store.read('update/x').path).toBe(join(dir, 'update/x'));
   expect((await get(store, 'update/x')).equals(bytes)).toBe(true);
   expect(await readdir(join(dir, 'store'))).toEqual(['1']);
   await store.delete('update/x');

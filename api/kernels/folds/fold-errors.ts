@@ -7,6 +7,7 @@ export type FoldFault =
   | 'bad_segments'
   | 'bad_checkpoint'
   | 'bad_base'
+  | 'bad_source'
   | 'fold_exists'
   | 'fold_busy'
   | 'out_of_memory';
@@ -32,6 +33,11 @@ export class FoldThreadError extends Error {
   override name = 'FoldThreadError';
 }
 
+/** The file that was being folded could not be read any further. */
+export class FoldSourceError extends Error {
+  override name = 'FoldSourceError';
+}
+
 /** The next model would hold a NaN or an infinity. */
 export class NonFiniteError extends Error {
   override name = 'NonFiniteError';
@@ -50,6 +56,9 @@ export function packFailure(error: unknown): FoldFailure {
   if (error instanceof FoldLostError || error instanceof NonFiniteError) {
     return { name: error.name, message: error.message };
   }
+  // Of the system's calls the thread makes those alone that read a file.
+  if (error instanceof FoldSourceError || (error instanceof Error && 'syscall' in error))
+    return { name: 'FoldSourceError', message: error.message };
   return {
     name: 'FoldThreadError',
     message: `the fold failed: ${error instanceof Error ? error.stack : error}`,
@@ -58,6 +67,7 @@ export function packFailure(error: unknown): FoldFailure {
 
 export function unpackFailure({ name, message, fault }: FoldFailure): Error {
   if (fault) return new FoldRequestError(fault, message);
+  if (name === 'FoldSourceError') return new FoldSourceError(message);
   if (name === 'FoldLostError') return new FoldLostError(message);
   if (name === 'NonFiniteError') return new NonFiniteError(message);
   return new FoldThreadError(message);

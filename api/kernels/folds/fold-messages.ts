@@ -19,10 +19,21 @@ export type FromThread = Stepped | Done | { type: 'failed'; call: number; failur
 export type FoldCommand =
   | { kind: 'begin'; strategy: string; parameters: unknown; range: Range }
   | { kind: 'restore' }
-  | { kind: 'add'; weight: number; segments: readonly Segment[]; seal: string }
+  | AddCommand
   | { kind: 'save' }
   | { kind: 'finish' }
   | { kind: 'release' };
+
+/** With a path the thread reads that file, a stretch at each step; otherwise the steps bring the bytes. */
+export interface AddCommand {
+  kind: 'add';
+  weight: number;
+  segments: readonly Segment[];
+  seal: string;
+  /** The file's length as it was sealed. */
+  bytes: number;
+  path?: string;
+}
 
 /** The first `length` bytes of a buffer of CHUNK_BYTES; all but a stream's last are full. */
 export interface FilledBuffer {

@@ -4,6 +4,7 @@ import type { Accumulator, FoldStrategy, Range } from '../../domain/strategies/s
 import type { Vector } from '../../domain/strategies/vector.ts';
 import { createKernels, type Kernels } from '../kernels.ts';
 import { FoldLostError, FoldRequestError, packFailure } from './fold-errors.ts';
+import { addFileTask } from './fold-files.ts';
 import type { FilledBuffer, FoldCommand, FromThread, ToThread } from './fold-messages.ts';
 import { addTask, type Fold, finishTask, restoreTask, saveTask, type Task } from './fold-tasks.ts';
 
@@ -64,7 +65,9 @@ type TaskCommand = Exclude<FoldCommand, { kind: 'begin' | 'release' }>;
 function createTask(kernels: Kernels, fold: Fold, command: TaskCommand): Task {
   switch (command.kind) {
     case 'add':
-      return addTask(kernels, fold, command);
+      return command.path === undefined
+        ? addTask(kernels, fold, command)
+        : addFileTask(kernels, fold, command, command.path);
     case 'restore':
       return restoreTask(kernels, fold);
     case 'save':
@@ -135,21 +138,28 @@ function end(thread: Thread, call: number): void {
   const current = thread.running.get(call);
   if (!current) return;
   const value = current.task.end();
-  thread.running.delete(call);
+  finish(thread, call);
   send(thread, { type: 'done', call, value });
 }
 
 /** Ends a call early. */
 function stop(thread: Thread, call: number): void {
-  const current = thread.running.get(call);
-  thread.running.delete(call);
+  const current = finish(thread, call);
   if (current?.spoils) drop(thread, current.id);
+}
+
+/** The call is over. */
+function finish({ running }: Thread, call: number): Running | undefined {
+  const current = running.get(call);
+  running.delete(call);
+  current?.task.close?.();
+  return current;
 }
 
 function release(thread: Thread, id: string): void {
   const call = callOn(thread, id);
   if (call !== undefined) {
-    thread.running.delete(call);
+    finish(thread, call);
     const failure = packFailure(new FoldLostError(`fold ${id} was released`));
     send(thread, { type: 'failed', call, failure });
   }

@@ -1,11 +1,10 @@
 import type { Accumulator, FoldStrategy } from '../../domain/strategies/strategy.ts';
 import type { Vector } from '../../domain/strategies/vector.ts';
 import type { Kernels } from '../kernels.ts';
-import { STAGING_BYTES } from '../module.ts';
 import { checkSeal } from '../seals.ts';
 import { encodeCheckpointHead, readCheckpointHead } from './checkpoints.ts';
 import { FoldRequestError, NonFiniteError } from './fold-errors.ts';
-import { CHUNK_BYTES, type FoldCommand } from './fold-messages.ts';
+import { type AddCommand, CHUNK_BYTES } from './fold-messages.ts';
 import { createSegmentReader, placeSegments } from './segments.ts';
 
 const F64_BYTES = 8;
@@ -23,10 +22,12 @@ export interface Task {
   step(bytes: Uint8Array): Uint8Array | undefined;
   /** Called after the last step: the call's answer. */
   end(): unknown;
+  /** Called at last, also when the call ended early. */
+  close?(): void;
 }
 
 /** Streams one update's file past its seal and into the accumulator. */
-export function addTask(kernels: Kernels, fold: Fold, command: Extract<FoldCommand, { kind: 'add' }>): Task {
+export function addTask(kernels: Kernels, fold: Fold, command: AddCommand): Task {
   const { strategy, accumulator } = fold;
   const { weight } = command;
   if (!(Number.isFinite(weight) && weight >= 0)) throw new FoldRequestError('bad_weight', `weight ${weight}`);
@@ -39,16 +40,13 @@ export function addTask(kernels: Kernels, fold: Fold, command: Extract<FoldComma
   let bytes = 0;
   return {
     step(chunk) {
-      // Piece by piece, so that the values are still in the cache when they are folded.
-      for (let start = 0; start < chunk.length; start += STAGING_BYTES) {
-        const piece = chunk.subarray(start, start + STAGING_BYTES);
-        seal.push(piece);
-        read(piece);
-      }
+      // A chunk at a time, so that the values are still in the cache when they are folded.
+      seal.push(chunk);
+      read(chunk);
       bytes += chunk.length;
       return undefined;
     },
-    end: () => ({ isIntact: seal.holds(), bytes }),
+    end: () => ({ isIntact: seal.holds() && bytes === command.bytes, bytes }),
   };
 }
 

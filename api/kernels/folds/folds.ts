@@ -3,7 +3,9 @@ import { Worker } from 'node:worker_threads';
 import type { Range } from '../../domain/strategies/strategy.ts';
 import { type Call, createFoldChannel } from './fold-channel.ts';
 import { type BufferPool, createBufferPool, gatherChunks } from './fold-chunks.ts';
-import type { FilledBuffer, FoldCommand, Stepped } from './fold-messages.ts';
+import { FoldRequestError } from './fold-errors.ts';
+import { countStrides } from './fold-files.ts';
+import type { AddCommand, FilledBuffer, FoldCommand, Stepped } from './fold-messages.ts';
 import { FOLD_THREAD } from './fold-thread.ts';
 import type { Segment } from './segments.ts';
 
@@ -40,7 +42,8 @@ export interface FoldThread {
    * must be released and begun again.
    *
    * Segments may stand in any order; they must cover the fold's range exactly once. Throws FoldRequestError
-   * `bad_segments` or `bad_weight` before anything is folded. If `chunks` throws, the fold is lost.
+   * `bad_segments` or `bad_weight` before anything is folded. If `source` or `keep` throws, the fold is lost, as it is
+   * by a FoldSourceError.
    */
   add(fold: string, update: FoldUpdate): Promise<AddedFile>;
   /**
@@ -67,12 +70,21 @@ interface FoldUpdate {
   segments: readonly Segment[];
   /** What api/kernels/seals.ts gave for the file. */
   seal: string;
-  /** The whole file. A chunk is copied before the next one is asked for. */
-  chunks: AsyncIterable<Uint8Array>;
+  /** The file's length, as it was sealed. */
+  bytes: number;
+  /**
+   * The whole file. A chunk is copied before the next one is asked for. None is asked for if the thread can read the
+   * file at `path` itself.
+   */
+  source: AsyncIterable<Uint8Array> & { readonly path?: string | undefined };
+  /** Called between stretches of a few megabytes at most. */
+  keep?: Keep;
 }
 
+type Keep = () => Promise<void>;
+
 export interface AddedFile {
-  /** The seal holds. */
+  /** Its length is right and its seal holds. */
   isIntact: boolean;
   bytes: number;
 }
@@ -96,6 +108,17 @@ export function createFoldThread(startWorker: () => Worker = startFoldWorker): F
     return answer.value;
   }
 
+  /** Undefined: the thread cannot open the file, the fold is as it was. */
+  async function addFile(fold: string, command: AddCommand, keep: Keep): Promise<AddedFile | undefined> {
+    try {
+      const steps = countStrides(command.bytes);
+      return (await stepThrough(channel.call(fold, command), steps, keep)) as AddedFile;
+    } catch (error) {
+      if (error instanceof FoldRequestError && error.fault === 'bad_source') return undefined;
+      throw error;
+    }
+  }
+
   return {
     async begin(fold, options) {
       channel.start();
@@ -104,8 +127,11 @@ export function createFoldThread(startWorker: () => Worker = startFoldWorker): F
     async restore(fold, chunks) {
       await feed(fold, { kind: 'restore' }, chunks);
     },
-    async add(fold, { weight, segments, seal, chunks }) {
-      return (await feed(fold, { kind: 'add', weight, segments, seal }, chunks)) as AddedFile;
+    async add(fold, { weight, segments, seal, bytes, source, keep = async () => {} }) {
+      const command = { kind: 'add', weight, segments, seal, bytes } as const;
+      const { path } = source;
+      const there = path === undefined ? undefined : await addFile(fold, { ...command, path }, keep);
+      return there ?? ((await feed(fold, command, keeping(source, keep))) as AddedFile);
     },
     async *save(fold) {
       yield* outputsOf(channel.call(fold, { kind: 'save' }));
@@ -127,6 +153,32 @@ function startFoldWorker(): Worker {
     name: FOLD_THREAD,
     workerData: FOLD_THREAD,
   });
+}
+
+async function* keeping(chunks: AsyncIterable<Uint8Array>, keep: Keep): AsyncGenerator<Uint8Array> {
+  for await (const chunk of chunks) {
+    await keep();
+    yield chunk;
+  }
+}
+
+/** Asks for so many steps, one ahead of the answers; returns the call's answer. */
+async function stepThrough(call: Call, steps: number, keep: Keep): Promise<unknown> {
+  try {
+    for (let sent = 0; sent < steps; sent += 1) {
+      call.step();
+      if (sent === 0) continue;
+      await call.reply();
+      await keep();
+    }
+    call.end();
+    for (;;) {
+      const reply = await call.reply();
+      if (reply.type === 'done') return reply.value;
+    }
+  } finally {
+    call.abort();
+  }
 }
 
 /**

@@ -6,11 +6,11 @@ import {
   TENSOR_LENGTH_BYTES,
 } from '../../domain/tensors.ts';
 import { planUpdate, type UpdateSegment } from '../../domain/update.ts';
-import { FoldRequestError } from '../../kernels/folds/fold-errors.ts';
-import { BlobMissingError, type BlobStore } from '../../store/blobs/blob-store.ts';
+import { FoldRequestError, FoldSourceError } from '../../kernels/folds/fold-errors.ts';
+import { BlobMissingError, type BlobStore, BlobUnavailableError } from '../../store/blobs/blob-store.ts';
 import { type FoldableUpdate, lockFold, rejectUpdate } from '../../store/rounds/leases.ts';
 import { tracedInRound } from '../../tracing/spans.ts';
-import { type Fold, type FoldContext, renewHold, whileHeld } from './holds.ts';
+import { type Fold, type FoldContext, renewHold } from './holds.ts';
 
 /** Enough for the headers of most files, so that they are read at once. */
 const HEADER_BYTES = 65_536;
@@ -53,13 +53,15 @@ async function foldFile(
   try {
     const segments = await readSegments(deps.blobs, fold.manifest, blobKey);
     if (!segments) return 'blob_corrupt';
-    const chunks = whileHeld(context, fold, deps.blobs.read(blobKey));
-    const file = await folds.add(fold.id, { weight, segments, seal, chunks });
+    const source = deps.blobs.read(blobKey);
+    const keep = () => renewHold(context, fold);
+    const file = await folds.add(fold.id, { weight, segments, seal, bytes, source, keep });
     endTimer();
     deps.metrics.foldedBytes.inc(file.bytes);
-    return file.isIntact && file.bytes === bytes ? undefined : 'blob_corrupt';
+    return file.isIntact ? undefined : 'blob_corrupt';
   } catch (error) {
     if (error instanceof BlobMissingError) return 'blob_missing';
+    if (error instanceof FoldSourceError) throw new BlobUnavailableError(error.message, { cause: error });
     if (error instanceof FoldRequestError && error.fault === 'bad_segments') return 'blob_corrupt';
     throw error;
   }

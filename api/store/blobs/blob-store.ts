@@ -10,9 +10,10 @@ export interface BlobStore {
   create(key: string, options?: { bytes?: number }): Promise<BlobWriter>;
   /**
    * The bytes [start, end) (cut to the blob's size; the whole without a range) in chunks of at most 512 KiB. A chunk
-   * is valid until the next one is asked for: its memory is used again. Throws BlobMissingError.
+   * is valid until the next one is asked for: its memory is used again. Throws BlobMissingError. Nothing is opened
+   * before the first chunk is asked for.
    */
-  read(key: string, range?: BlobRange): AsyncIterable<Uint8Array>;
+  read(key: string, range?: BlobRange): BlobBytes;
   /** The size in bytes, undefined when there is no such blob. */
   size(key: string): Promise<number | undefined>;
   /** Idempotent. A power loss may undo it: who deletes for good compares `list` with what is referred to. */
@@ -35,6 +36,12 @@ export interface BlobWriter {
   abort(): Promise<void>;
   /** Bytes taken so far. */
   readonly bytes: number;
+}
+
+/** What `read` gives. */
+export interface BlobBytes extends AsyncIterable<Uint8Array> {
+  /** The same bytes as a file of this host, where they are the whole of one: another thread may rather read that. */
+  readonly path?: string | undefined;
 }
 
 export interface BlobRange {

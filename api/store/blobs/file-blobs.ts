@@ -31,7 +31,10 @@ export function createFileBlobs(options: { dir: string; failpoint?: Failpoint })
   return {
     create: (key) =>
       outages(async () => createFileWriter({ folders, temporary, failpoint }, key, pathOf(key))),
-    read: (key, range) => readFileBlob(key, pathOf(key), range),
+    read(key, range) {
+      const path = pathOf(key);
+      return Object.assign(readFileBlob(key, path, range), range ? {} : { path });
+    },
     size: (key) => outages(async () => sizeOf(pathOf(key))),
     delete: (key) => outages(async () => deleteFile(dir, pathOf(key), folders.forget)),
     list: (prefix) => listFiles(dir, prefix),

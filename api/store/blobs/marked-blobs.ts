@@ -1,4 +1,10 @@
-import { BlobExistsError, BlobMissingError, type BlobStore, BlobUnavailableError } from './blob-store.ts';
+import {
+  type BlobBytes,
+  BlobExistsError,
+  BlobMissingError,
+  type BlobStore,
+  BlobUnavailableError,
+} from './blob-store.ts';
 
 /** What is there is not the federation's store: a folder whose volume is not mounted, another bucket. */
 export class BlobStoreMissingError extends BlobUnavailableError {
@@ -56,9 +62,9 @@ export function markBlobs(blobs: BlobStore, record: StoreRecord, { lookMs }: { l
     if (await isThere(key)) throw new BlobUnavailableError(`${key} was not there for a moment`);
   }
 
-  async function* read(...[key, range]: Parameters<BlobStore['read']>): AsyncGenerator<Uint8Array> {
+  async function* confirmed(key: string, bytes: BlobBytes): AsyncGenerator<Uint8Array> {
     try {
-      yield* blobs.read(key, range);
+      yield* bytes;
     } catch (error) {
       if (error instanceof BlobMissingError) await confirmLost(key);
       throw error;
@@ -66,7 +72,10 @@ export function markBlobs(blobs: BlobStore, record: StoreRecord, { lookMs }: { l
   }
 
   return {
-    read,
+    read(key, range) {
+      const bytes = blobs.read(key, range);
+      return Object.assign(confirmed(key, bytes), { path: bytes.path });
+    },
     async create(key, options) {
       await marked();
       return blobs.create(key, options);

@@ -109,8 +109,9 @@ async function foldAgain(
   const { key, segment, seal, passes } = options;
   const began = performance.now();
   for (let pass = 0; pass < passes; pass += 1) {
-    const chunks = blobs.read(key);
-    const { isIntact } = await thread.add(FOLD, { weight: 100, segments: [segment], seal, chunks });
+    const source = blobs.read(key);
+    const update = { weight: 100, segments: [segment], seal, bytes: segment.fileEnd, source };
+    const { isIntact } = await thread.add(FOLD, update);
     if (!isIntact) throw new Error('the file is not the one that was sealed');
   }
   return (performance.now() - began) / 1000;

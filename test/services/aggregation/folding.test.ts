@@ -246,7 +246,7 @@ type UpdateRow = Awaited<ReturnType<typeof view.updates>>[number];
 
 describe('a damaged update', () => {
   type Damage = (damaged: UpdateRow, other: UpdateRow) => Promise<unknown>;
-  it.each<[string, string, Damage]>([
+  const damages: [string, string, Damage][] = [
     ['with a flipped bit', 'blob_corrupt', ({ blobKey }) => damageBlob(test.deps, blobKey)],
     ['with a flipped bit in a name', 'blob_corrupt', ({ blobKey }) => damageBlob(test.deps, blobKey, 60)],
     ['cut in its length field', 'blob_corrupt', ({ blobKey }) => truncateBlob(test.deps, blobKey, 5)],
@@ -263,19 +263,34 @@ describe('a damaged update', () => {
     ],
     ['replaced with its SHA-256', 'blob_corrupt', replaceWithDigest],
     ['deleted', 'blob_missing', ({ blobKey }) => test.deps.blobs.delete(blobKey)],
-  ])('%s is rejected (%s) and the fold goes on as if it never came', async (_name, reason, damage) => {
-    const expected = await undisturbedDigest(2);
-    const round = await openRound();
-    await sendAll(round);
-    const before = await round.updates();
-    await damage(before[2]!, before[4]!);
-    await startWorker().turn();
-    const after = await round.updates();
-    expect(after.map(({ state }) => state)).toEqual(before.map((_, i) => (i === 2 ? 'rejected' : 'folded')));
-    expect(after[2]).toMatchObject({ reason });
-    expect((await round.version())?.digest).toBe(expected);
-    expect(await findFaults(test.deps)).toEqual([]);
-  });
+  ];
+  it.each(damages.flatMap((damage) => [['a file', ...damage] as const, ['chunks', ...damage] as const]))(
+    '(%s) %s is rejected (%s) and the fold goes on as if it never came',
+    async (form, _name, reason, damage) => {
+      const expected = await undisturbedDigest(2);
+      const round = await openRound();
+      await sendAll(round);
+      const before = await round.updates();
+      await damage(before[2]!, before[4]!);
+      await startWorker('test', form === 'chunks' ? inChunks(test.deps) : test.deps).turn();
+      const after = await round.updates();
+      expect(after.map(({ state }) => state)).toEqual(
+        before.map((_, i) => (i === 2 ? 'rejected' : 'folded')),
+      );
+      expect(after[2]).toMatchObject({ reason });
+      expect((await round.version())?.digest).toBe(expected);
+      expect(await findFaults(test.deps)).toEqual([]);
+    },
+  );
+
+  /** The same blobs from a store that has no files. */
+  function inChunks(deps: Deps): Deps {
+    const { blobs } = deps;
+    async function* chunksOf(...[key, range]: Parameters<typeof blobs.read>) {
+      yield* blobs.read(key, range);
+    }
+    return { ...deps, blobs: { ...blobs, read: chunksOf } };
+  }
 
   /** What a forger does who makes everything fit that the world is told. */
   async function replaceWithDigest({ assignmentId, blobKey }: UpdateRow, other: UpdateRow): Promise<void> {
