@@ -21,6 +21,8 @@ export interface Guards {
   readLoad(): Load;
   /** The headers that every answer has. */
   commonHeaders(requestId: string, origin: string | undefined): Record<string, string>;
+  /** All of them but the request's id, names and values in turn: made once for an origin. */
+  constantHeaders(origin: string | undefined): readonly string[];
 }
 
 export function createGuards(
@@ -37,6 +39,13 @@ export function createGuards(
     ...always,
     ...cors.headersFor(origin),
   });
+  const flattened = new WeakMap<Record<string, string>, string[]>();
+  const constantHeaders = (origin: string | undefined) => {
+    const own = cors.headersFor(origin);
+    const known = flattened.get(own) ?? Object.entries({ ...always, ...own }).flat();
+    flattened.set(own, known);
+    return known;
+  };
   const prepare = createMiddleware<AppEnv>(async (c, next) => {
     const common = commonHeaders(c.var.requestId, c.req.header('origin'));
     c.set('commonHeaders', common);
@@ -54,7 +63,7 @@ export function createGuards(
     await next();
   });
   const handlers = [prepare, cors.answerPreflights, shedLoad(readLoad), countAddress];
-  return { handlers, limits, readLoad, commonHeaders };
+  return { handlers, limits, readLoad, commonHeaders, constantHeaders };
 }
 
 function setHeaders(c: { header(name: string, value: string): void }, headers: Record<string, string>): void {

@@ -43,9 +43,10 @@ export function createRateLimits({ config, clock }: Pick<Deps, 'config' | 'clock
     device: createCount('device', quotas.perDevice, now),
     operator: createCount('operator', quotas.perOperator, now),
   };
+  const countsAddresses = quotas.perAddress !== undefined || quotas.tokensPerAddress !== undefined;
   return {
     countAddress(answer, { method, path, remoteAddress, forwardedFor }) {
-      if (UNCOUNTED.has(path)) return;
+      if (!countsAddresses || UNCOUNTED.has(path)) return;
       const address = clientAddress(remoteAddress, forwardedFor, trustedProxies);
       if (address === undefined) return;
       everything(answer, address);

@@ -43,25 +43,18 @@ const MAX_AGE_SECONDS = 7200;
 
 /** Lets pages of some origins call the API (the CORS protocol of the Fetch standard). Bearer tokens, never cookies. */
 export interface Cors {
-  /** What an answer to a request of this origin says beside its own headers. */
+  /** What an answer to a request of this origin says beside its own headers: the same object for the same origin. */
   headersFor(origin: string | undefined): Record<string, string>;
   /** Answers preflights of these origins. */
   answerPreflights: ReturnType<typeof createMiddleware<AppEnv>>;
 }
 
 export function createCors(origins: readonly string[]): Cors {
-  const allowed = new Set(origins);
+  const allowed = new Map(origins.map((origin) => [origin, allowing(origin)]));
   const isOff = allowed.size === 0;
+  const others: Record<string, string> = isOff ? {} : { vary: 'Origin' };
   return {
-    headersFor(origin) {
-      if (isOff) return {};
-      if (origin === undefined || !allowed.has(origin)) return { vary: 'Origin' };
-      return {
-        vary: 'Origin',
-        'access-control-allow-origin': origin,
-        'access-control-expose-headers': ANSWER_HEADERS,
-      };
-    },
+    headersFor: (origin) => (origin === undefined ? others : (allowed.get(origin) ?? others)),
     answerPreflights: createMiddleware<AppEnv>(async (c, next) => {
       const asked = c.req.method === 'OPTIONS' && c.req.header('access-control-request-method');
       if (isOff || !asked || !allowed.has(c.req.header('origin') ?? '')) return next();
@@ -70,5 +63,13 @@ export function createCors(origins: readonly string[]): Cors {
       c.header('access-control-max-age', String(MAX_AGE_SECONDS));
       return c.body(null, 204);
     }),
+  };
+}
+
+function allowing(origin: string): Record<string, string> {
+  return {
+    vary: 'Origin',
+    'access-control-allow-origin': origin,
+    'access-control-expose-headers': ANSWER_HEADERS,
   };
 }

@@ -62,14 +62,15 @@ export async function listen(
   const server = createServer(
     { ...serverOptions, headersTimeout: headMs, connectionsCheckingInterval: headMs / 2 },
     (incoming, outgoing) => {
+      watch(incoming);
       if (!app.quick?.(incoming, outgoing)) void answer(incoming, outgoing);
     },
   );
   server.timeout = SILENT_SOCKET_MS;
   if (Number.isFinite(most)) server.maxConnections = most;
   limitAddresses(server, mostPerAddress);
-  closeStalled(server, stalledMs);
-  const unused = trackUnused(server);
+  const watch = closeStalled(server, stalledMs);
+  const sockets = trackSockets(server);
   // The body's reader says `100 Continue`, so that an early refusal comes instead of it.
   server.on('checkContinue', (incoming, outgoing) => server.emit('request', incoming, outgoing));
   server.on('checkExpectation', (_incoming, outgoing) =>
@@ -82,7 +83,7 @@ export async function listen(
   return {
     url: `http://${displayHost(host)}:${bound}`,
     port: bound,
-    close: (drainMs) => close(server, drainMs, unused),
+    close: (drainMs) => close(server, drainMs, sockets),
   };
 }
 
@@ -103,20 +104,19 @@ function limitAddresses(server: Server, most: number): void {
   });
 }
 
-/** Connections without a request so far, such as those that browsers open ahead: to Node they are not idle. */
-function trackUnused(server: Server): Set<Socket> {
-  const unused = new Set<Socket>();
+function trackSockets(server: Server): Set<Socket> {
+  const sockets = new Set<Socket>();
   server.on('connection', (socket) => {
-    unused.add(socket);
-    socket.once('close', () => unused.delete(socket));
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
   });
-  server.on('request', ({ socket }) => unused.delete(socket));
-  return unused;
+  return sockets;
 }
 
-function close(server: Server, drainMs: number, unused: Set<Socket>): Promise<void> {
+function close(server: Server, drainMs: number, sockets: ReadonlySet<Socket>): Promise<void> {
   return new Promise((resolve) => {
-    for (const socket of unused) if (socket.bytesRead === 0) socket.destroy();
+    // Without a request so far, such as those that browsers open ahead: to Node they are not idle.
+    for (const socket of sockets) if (socket.bytesRead === 0) socket.destroy();
     // A connection becomes idle when its last request has been answered; it is not to wait for another one.
     const tick = setInterval(() => server.closeIdleConnections(), CLOSING_TICK_MS);
     const cut = setTimeout(() => server.closeAllConnections(), drainMs);

@@ -1,5 +1,6 @@
 import type { IncomingMessage, Server } from 'node:http';
 import type { Socket } from 'node:net';
+import { carriesBody } from './unread-bodies.ts';
 
 /** Bytes that have to pass in a window, or what is left of the body: 3 kbit/s, which every line can do. */
 const MIN_BYTES = 4096;
@@ -14,7 +15,7 @@ interface Mark {
 }
 
 interface Watched {
-  /** The request that is being answered. */
+  /** The last request that came with a body. */
   incoming: IncomingMessage | undefined;
   received: Mark;
   sent: Mark;
@@ -23,8 +24,9 @@ interface Watched {
 /**
  * Closes connections whose client sends a body, or takes an answer, so slowly that nothing moves for `windowMs`. Who
  * waits for us, in a long poll or at an event stream, is left alone, and so is a body that we do not want to read yet.
+ * Call what it returns with every request.
  */
-export function closeStalled(server: Server, windowMs: number): void {
+export function closeStalled(server: Server, windowMs: number): (incoming: IncomingMessage) => void {
   const sockets = new Map<Socket, Watched>();
   server.on('connection', (socket: Socket) => {
     sockets.set(socket, {
@@ -34,16 +36,16 @@ export function closeStalled(server: Server, windowMs: number): void {
     });
     socket.once('close', () => sockets.delete(socket));
   });
-  const onRequest = (incoming: IncomingMessage) => {
-    const watched = sockets.get(incoming.socket);
-    if (watched) watched.incoming = incoming;
-  };
-  server.on('request', onRequest);
   const look = () => {
     for (const [socket, watched] of sockets) if (isStalled(socket, watched)) socket.destroy();
   };
   const timer = setInterval(look, windowMs / LOOKS).unref();
   server.once('close', () => clearInterval(timer));
+  return (incoming) => {
+    if (!carriesBody(incoming)) return;
+    const watched = sockets.get(incoming.socket);
+    if (watched) watched.incoming = incoming;
+  };
 }
 
 function isStalled(socket: Socket, { incoming, received, sent }: Watched): boolean {

@@ -4,6 +4,7 @@ import type { Deps } from '../../deps.ts';
 import { FedEdgeError } from '../../domain/errors.ts';
 import type { Principal } from '../../domain/role.ts';
 import { recallDevice } from '../../services/identity/authentication.ts';
+import { weightsPath } from '../../services/models/paths.ts';
 import type { PermittedFile } from '../../store/identity/download-permits.ts';
 import { isTracing } from '../../tracing/spans.ts';
 import type { Guards } from '../limits/guards.ts';
@@ -12,7 +13,8 @@ import type { HotFiles } from './hot-files.ts';
 import { matchesEtag } from './ranges.ts';
 
 const OPERATION = 'downloadWeights';
-const WEIGHTS = /^(\/v1\/models\/([\w.-]+)\/versions\/([1-9]\d{0,8})\/weights)(?:\?variant=f32)?$/;
+/** Files whose answers' heads are kept. */
+const MAX_DESCRIBED = 64;
 
 /** Answers a request at once, if it can. False: nothing was done. */
 export type Quick = (incoming: IncomingMessage, outgoing: ServerResponse) => boolean;
@@ -22,26 +24,29 @@ export type Quick = (incoming: IncomingMessage, outgoing: ServerResponse) => boo
  * would give, without a question to anybody. Whatever needs more thought is left to the operation.
  */
 export function createQuickDownloads(deps: Deps, guards: Guards, hot: Pick<HotFiles, 'peek'>): Quick {
+  const describe = createDescriptions();
   return (incoming, outgoing) => {
-    const asked = incoming.method === 'GET' ? WEIGHTS.exec(incoming.url!) : null;
-    if (!asked || !isPlain(incoming) || guards.readLoad() !== 'normal' || isTracing()) return false;
+    const { headers, method, url } = incoming;
+    if (method !== 'GET' || !url!.startsWith('/v1/models/') || !isPlain(incoming)) return false;
+    if (guards.readLoad() !== 'normal' || isTracing()) return false;
     const started = performance.now();
-    const [, path, model, version] = asked as unknown as [string, string, string, string];
-    const device = recallDevice(deps, incoming.headers.authorization);
-    if (!device) return false;
-    const file = deps.credentials.permits.find(device.id, model, Number(version), deps.clock.now());
+    const now = deps.clock.now();
+    const device = recallDevice(deps, headers.authorization, now);
+    const file = device && deps.credentials.permits.recall(device.id, now);
     if (!file) return false;
-    const isKnown = matchesEtag(incoming.headers['if-none-match'], etagOf(file));
+    const described = describe(file);
+    if (url !== described.path && url !== described.explicitPath) return false;
+    const isKnown = matchesEtag(headers['if-none-match'], described.etag);
     const content = isKnown ? undefined : hot.peek(file.blobKey);
     if (!isKnown && !content) return false;
-    const requestId = randomUUID();
-    const told = countRequest(guards, incoming, device, path);
+    const told = countRequest(guards, incoming, device, described.path);
     if (!told) return false;
+    const requestId = randomUUID();
     const status = isKnown ? 304 : 200;
-    const common = Object.entries(guards.commonHeaders(requestId, incoming.headers.origin)).flat();
-    outgoing.writeHead(status, [...common, ...told, ...describe(file, status)]);
+    const common = guards.constantHeaders(headers.origin);
+    outgoing.writeHead(status, ['x-request-id', requestId, ...common, ...told, ...described[status]]);
     outgoing.end(content);
-    record(deps, { requestId, path, status, started, bytes: content?.byteLength ?? 0 });
+    record(deps, { requestId, path: described.path, status, started, bytes: content?.byteLength ?? 0 });
     return true;
   };
 }
@@ -58,19 +63,36 @@ function isPlain({ headers, rawHeaders }: IncomingMessage): boolean {
   return tokens === 1;
 }
 
-/** Made once for a file: they are most of what such an answer costs. */
-const described = new WeakMap<PermittedFile, { 200: string[]; 304: string[] }>();
+/** What answers say of a file, and the two ways to ask for it. */
+interface Described {
+  file: PermittedFile;
+  path: string;
+  /** With the variant, as assignments name it. */
+  explicitPath: string;
+  etag: string;
+  200: string[];
+  304: string[];
+}
 
-function describe(file: PermittedFile, status: 200 | 304): string[] {
-  let headers = described.get(file);
-  if (!headers) {
-    headers = {
+/** Made once for a file and not for each device that may fetch it: they are most of what such an answer costs. */
+function createDescriptions(): (file: PermittedFile) => Described {
+  const described = new Map<string, Described>();
+  return (file) => {
+    const known = described.get(file.blobKey);
+    if (known?.file.version === file.version && known.file.model === file.model) return known;
+    if (described.size >= MAX_DESCRIBED) described.clear();
+    const explicitPath = weightsPath(file.model, file.version);
+    const made = {
+      file,
+      path: explicitPath.slice(0, explicitPath.indexOf('?')),
+      explicitPath,
+      etag: etagOf(file),
       200: Object.entries(headersOf(file)).flat(),
       304: Object.entries(validatorsOf(file)).flat(),
     };
-    described.set(file, headers);
-  }
-  return headers[status];
+    described.set(file.blobKey, made);
+    return made;
+  };
 }
 
 /** The headers that tell the limits, names and values in turn; undefined: one is used up. */
@@ -80,14 +102,18 @@ function countRequest(
   device: Principal,
   path: string,
 ): string[] | undefined {
-  const told = new Map<string, string>();
-  const answer = { header: (name: string, value: string) => void told.set(name, value) };
+  const told: string[] = [];
+  const header = (name: string, value: string) => {
+    const known = told.indexOf(name);
+    if (known < 0) told.push(name, value);
+    else told[known + 1] = value;
+  };
   const { remoteAddress } = socket;
   const forwardedFor = headers['x-forwarded-for'] as string | undefined;
   try {
-    limits.countAddress(answer, { method: 'GET', path, remoteAddress, forwardedFor });
-    limits.countPrincipal(answer, device);
-    return [...told].flat();
+    limits.countAddress({ header }, { method: 'GET', path, remoteAddress, forwardedFor });
+    limits.countPrincipal({ header }, device);
+    return told;
   } catch (error) {
     if (error instanceof FedEdgeError) return undefined;
     throw error;

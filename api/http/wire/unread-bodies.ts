@@ -35,7 +35,8 @@ export const closeUnreadBodies = createMiddleware<AppEnv>(async (c, next) => {
   c.res = new Response(linger(answer, incoming), { status, headers });
 });
 
-function carriesBody({ headers }: IncomingMessage): boolean {
+/** Whether the request declares a body. */
+export function carriesBody({ headers }: IncomingMessage): boolean {
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
 }
 

@@ -73,26 +73,35 @@ async function authenticateByToken(deps: Deps, token: string): Promise<Principal
  * The device whose access token this is, if all that `authenticate` would look at is remembered and well. Undefined: it
  * has to look, and to say what is wrong.
  */
-export function recallDevice(deps: Deps, authorization: string | undefined): DevicePrincipal | undefined {
-  const token = authorization?.match(BEARER)?.[1];
-  if (token === undefined) return undefined;
-  const now = deps.clock.now();
-  const known = recall<VerifiedToken>(deps.credentials, tokenEntry(token), now);
+export function recallDevice(
+  deps: Deps,
+  authorization: string | undefined,
+  now: Date,
+): DevicePrincipal | undefined {
+  if (authorization === undefined) return undefined;
+  const { credentials } = deps;
+  const remembered = credentials.tokenEntries.recall(authorization);
+  const entry = remembered ?? readTokenEntry(authorization);
+  const known = entry === undefined ? undefined : recall<VerifiedToken>(credentials, entry, now);
   if (!known || !isStillValid(deps, known, now)) return undefined;
+  if (remembered === undefined) credentials.tokenEntries.keep(authorization, entry!);
   const { federationId, owner: id, thumbprint } = known;
-  const key = recall<KnownKey>(deps.credentials, keyEntry(known), now);
+  const key = recall<KnownKey>(credentials, known.keyEntry, now);
   if (key?.owner !== id || key.deviceState !== 'active' || key.state !== 'active') return undefined;
   return { kind: 'device', id, federationId, thumbprint };
 }
 
+function readTokenEntry(authorization: string): string | undefined {
+  const token = BEARER.exec(authorization)?.[1];
+  return token === undefined ? undefined : tokenEntry(token);
+}
+
 const tokenEntry = (token: string) => `token:${hashSecret(token)}`;
-const keyEntry = ({ federationId, thumbprint }: { federationId: string; thumbprint: string }) =>
-  `${federationId}:${thumbprint}`;
 
 async function authenticateDevice(deps: Deps, token: string): Promise<Principal> {
   const known = await readAccessToken(deps, token);
   const { federationId, owner: deviceId, thumbprint } = known;
-  const key = await cached(deps.credentials, keyEntry(known), deps.clock.now(), async () => {
+  const key = await cached(deps.credentials, known.keyEntry, deps.clock.now(), async () => {
     const row = await findDeviceKey(deps.db.pool, federationId, thumbprint);
     return row && ({ owner: row.deviceId, state: row.state, deviceState: row.deviceState } as KnownKey);
   });
@@ -111,6 +120,8 @@ interface VerifiedToken {
   owner: string;
   federationId: string;
   thumbprint: string;
+  /** Where the cache has the device's key. */
+  keyEntry: string;
   kid: string;
   key: CryptoKey;
   validUntilMs: number;
@@ -161,12 +172,14 @@ function ownKey(deps: Deps, kid: string | undefined): CryptoKey {
   return key;
 }
 
-function readClaims(claims: JWTPayload): { federationId: string; owner: string; thumbprint: string } {
+function readClaims(
+  claims: JWTPayload,
+): Pick<VerifiedToken, 'federationId' | 'owner' | 'thumbprint' | 'keyEntry'> {
   const { sub, federation, cnf } = claims as { sub?: unknown; federation?: unknown; cnf?: { jkt?: unknown } };
   const thumbprint = cnf?.jkt;
   if (typeof sub !== 'string' || typeof federation !== 'string' || typeof thumbprint !== 'string') {
     throw new FedEdgeError('unauthorized');
   }
   if (!THUMBPRINT.test(thumbprint) || !FEDERATION.test(federation)) throw new FedEdgeError('unauthorized');
-  return { federationId: federation, owner: sub, thumbprint };
+  return { federationId: federation, owner: sub, thumbprint, keyEntry: `${federation}:${thumbprint}` };
 }

@@ -1,6 +1,7 @@
 import { channels } from '../journal/channels.ts';
 import type { Listener } from '../journal/listener.ts';
 import { createDownloadPermits, type DownloadPermits } from './download-permits.ts';
+import { createTokenEntries, type TokenEntries } from './token-entries.ts';
 
 const TTL_MS = 15_000;
 const MAX_ENTRIES = 50_000;
@@ -19,6 +20,8 @@ interface Entry {
 export interface CredentialCache {
   entries: Map<string, Entry>;
   generation: number;
+  /** Under which keys of `entries` the access tokens are that come again and again. */
+  tokenEntries: TokenEntries;
   /** What devices may fetch. */
   permits: DownloadPermits;
 }
@@ -28,6 +31,7 @@ export function createCredentialCache(listener: Listener): CredentialCache {
   const cache: CredentialCache = {
     entries: new Map(),
     generation: 0,
+    tokenEntries: createTokenEntries(),
     permits: createDownloadPermits(listener),
   };
   listener.subscribe(channels.credentials, (owner) => forgetCredentials(cache, owner));

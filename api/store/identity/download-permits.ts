@@ -19,6 +19,9 @@ export interface PermittedFile {
  * anything is announced that may have changed it, or its device has settled an assignment here.
  */
 export interface DownloadPermits {
+  /** The file that the device was last allowed to fetch. */
+  recall(deviceId: string, now: Date): PermittedFile | undefined;
+  /** The same, if it is this one. */
   find(deviceId: string, model: string, version: number, now: Date): PermittedFile | undefined;
   /** Keeps what `load` finds, unless it was overtaken by a change. That there is nothing is never remembered. */
   load<F extends PermittedFile>(
@@ -51,12 +54,18 @@ export function createDownloadPermits(listener: Listener): DownloadPermits {
     permits.set(deviceId, { file, loadedAt });
   }
 
+  function recall(deviceId: string, now: Date): PermittedFile | undefined {
+    const found = permits.get(deviceId);
+    if (!found) return undefined;
+    const age = now.getTime() - found.loadedAt;
+    return age >= 0 && age < TTL_MS ? found.file : undefined;
+  }
+
   return {
+    recall,
     find(deviceId, model, version, now) {
-      const found = permits.get(deviceId);
-      if (found?.file.version !== version || found.file.model !== model) return undefined;
-      const age = now.getTime() - found.loadedAt;
-      return age >= 0 && age < TTL_MS ? found.file : undefined;
+      const file = recall(deviceId, now);
+      return file?.version === version && file.model === model ? file : undefined;
     },
     async load(deviceId, now, load) {
       const before = changes;

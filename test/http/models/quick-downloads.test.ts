@@ -81,6 +81,54 @@ describe('a quick answer', () => {
     expect(await quick.arrayBuffer()).toEqual(await thorough.arrayBuffer());
   });
 
+  it('says to pages of each origin what the operation says', async () => {
+    const { config } = test.deps;
+    const limits = { ...config.limits, corsOrigins: ['https://a.example', 'https://b.example'] };
+    const own = createApi({ ...test.deps, config: { ...config, limits } });
+    let answered = 0;
+    const quick: Api['quick'] = (...request) => {
+      const isAnswered = own.quick(...request);
+      if (isAnswered) answered += 1;
+      return isAnswered;
+    };
+    const open = await listen({ fetch: own.app.fetch, quick }, { host: '127.0.0.1', port: 0 });
+    const told = async (at: Listening, origin: string) => {
+      const answer = await fetch(at.url + path, { headers: { ...device.headers, origin } });
+      await answer.arrayBuffer();
+      return ['vary', 'access-control-allow-origin', 'access-control-expose-headers'].map((name) =>
+        answer.headers.get(name),
+      );
+    };
+    const slow = await listen({ fetch: own.app.fetch }, { host: '127.0.0.1', port: 0 });
+    try {
+      // Brings the file into its memory.
+      await told(slow, 'https://a.example');
+      for (const origin of [
+        'https://a.example',
+        'https://b.example',
+        'https://c.example',
+        'https://a.example',
+      ]) {
+        expect(await told(open, origin)).toEqual(await told(slow, origin));
+      }
+      expect(await told(open, 'https://b.example')).toContain('https://b.example');
+      expect(answered).toBe(5);
+    } finally {
+      await Promise.all([open.close(0), slow.close(0)]);
+    }
+  });
+
+  it('is for each device that may have the file, with its own credentials', async () => {
+    const first = device;
+    device = await test.enrolDevice();
+    await vi.waitFor(async () => {
+      for (const { headers } of [first, device]) {
+        expect(await statusOf({ ...headers, 'if-none-match': etag })).toBe(304);
+        expect(wasQuick).toBe(true);
+      }
+    });
+  });
+
   it('is counted and measured like any other', async () => {
     const { metrics } = test.deps;
     const requests = async () => {
@@ -108,6 +156,24 @@ describe('a quick answer', () => {
   ])('is not given for %s', async (_name, headers, at, method) => {
     await (await ask(headers, at, method)).arrayBuffer();
     expect(wasQuick).toBe(false);
+  });
+});
+
+describe('a token that looks like one that is remembered', () => {
+  const field = () => device.headers.authorization!;
+
+  it.each<[string, (token: string) => string]>([
+    ['with another beginning', (token) => token.replace(/^Bearer ./, 'Bearer f')],
+    ['with other claims', (token) => token.replace(/\.(.)/, (_, next) => `.${next === 'a' ? 'b' : 'a'}`)],
+    ['with another end', (token) => token.slice(0, -2) + (token.endsWith('AA') ? 'BB' : 'AA')],
+    ['that is only its end', (token) => `Bearer ${token.slice(-43)}`],
+  ])('%s is refused', async (_name, forge) => {
+    const forged = forge(field());
+    expect(forged).not.toBe(field());
+    expect(await statusOf({ authorization: forged })).toBe(401);
+    expect(wasQuick).toBe(false);
+    expect(await statusOf()).toBe(200);
+    expect(wasQuick).toBe(true);
   });
 });
 
