@@ -2,9 +2,11 @@ import { errors, type JWTPayload, jwtVerify } from 'jose';
 import type { Deps } from '../../deps.ts';
 import { FedEdgeError } from '../../domain/errors.ts';
 import { grantsRole, type Policy, type Principal } from '../../domain/role.ts';
+import type { Queryable } from '../../store/database.ts';
 import { cached, recall } from '../../store/identity/credential-cache.ts';
-import { type DeviceKeyRow, findDeviceKey } from '../../store/identity/device-keys.ts';
+import { type DeviceKeyRow, findDeviceKeys } from '../../store/identity/device-keys.ts';
 import { findOperatorKeyBySecret } from '../../store/identity/operator-keys.ts';
+import { type Gatherer, gatherQuestions } from '../rounds/arrivals.ts';
 import { readCompactJws } from './compact-jws.ts';
 import { authenticateByIssuer } from './oidc/operator-tokens.ts';
 import { hashSecret, operatorKeyPattern, secretPrefixes } from './secrets.ts';
@@ -13,6 +15,8 @@ export const ACCESS_TOKEN_TYPE = 'at+jwt';
 export const ACCESS_TOKEN_SECONDS = 600;
 /** Between the clocks of two replicas; callers have to be as exact. */
 export const CLOCK_TOLERANCE_SECONDS = 5;
+
+const TOKEN_MS = (ACCESS_TOKEN_SECONDS + 2 * CLOCK_TOLERANCE_SECONDS) * 1000;
 
 type DevicePrincipal = Extract<Principal, { kind: 'device' }>;
 
@@ -52,7 +56,8 @@ function isAllowed(principal: Principal, policy: Exclude<Policy, 'public'>): boo
 async function authenticateOperator(deps: Deps, secret: string): Promise<Principal> {
   if (!operatorKeyPattern.test(secret)) throw new FedEdgeError('unauthorized');
   const secretHash = hashSecret(secret);
-  const found = await cached(deps.credentials, `operator:${secretHash}`, deps.clock.now(), async () => {
+  const entry = { key: `operator:${secretHash}`, now: deps.clock.now() };
+  const found = await cached(deps.credentials, entry, async () => {
     const key = await findOperatorKeyBySecret(deps.db.pool, secretHash);
     return key && { owner: key.id, federationId: key.federationId, role: key.role };
   });
@@ -101,10 +106,10 @@ const tokenEntry = (token: string) => `token:${hashSecret(token)}`;
 async function authenticateDevice(deps: Deps, token: string): Promise<Principal> {
   const known = await readAccessToken(deps, token);
   const { federationId, owner: deviceId, thumbprint } = known;
-  const key = await cached(deps.credentials, known.keyEntry, deps.clock.now(), async () => {
-    const row = await findDeviceKey(deps.db.pool, federationId, thumbprint);
-    return row && ({ owner: row.deviceId, state: row.state, deviceState: row.deviceState } as KnownKey);
-  });
+  const entry = { key: known.keyEntry, now: deps.clock.now() };
+  const key = await cached<KnownKey>(deps.credentials, entry, () =>
+    lookUpKey(deps, { id: known.keyEntry, federationId, thumbprint }),
+  );
   if (key?.owner !== deviceId) throw new FedEdgeError('unauthorized');
   if (key.deviceState === 'revoked') throw new FedEdgeError('device_revoked');
   if (key.state !== 'active' && key.state !== 'next') throw new FedEdgeError('unauthorized');
@@ -113,6 +118,31 @@ async function authenticateDevice(deps: Deps, token: string): Promise<Principal>
 
 /** A device's key, as the database has it. */
 type KnownKey = { owner: string } & Pick<DeviceKeyRow, 'state' | 'deviceState'>;
+
+type AskedKey = { id: string; federationId: string; thumbprint: string };
+
+/** Thousands of devices may come back within seconds, each after longer than its key is remembered. */
+const lookUps = new WeakMap<Queryable, Gatherer<AskedKey, KnownKey>>();
+
+function lookUpKey({ db: { pool } }: Deps, asked: AskedKey): Promise<KnownKey | undefined> {
+  const known = lookUps.get(pool);
+  if (known) return known(asked);
+  const lookUp = gatherQuestions((keys: readonly AskedKey[]) => findKeyStates(pool, keys));
+  lookUps.set(pool, lookUp);
+  return lookUp(asked);
+}
+
+async function findKeyStates(q: Queryable, keys: readonly AskedKey[]): Promise<Map<string, KnownKey>> {
+  const rows = await findDeviceKeys(q, keys);
+  return new Map(
+    rows.map(({ federationId, thumbprint, deviceId, state, deviceState }) => [
+      keyEntry(federationId, thumbprint),
+      { owner: deviceId, state, deviceState },
+    ]),
+  );
+}
+
+const keyEntry = (federationId: string, thumbprint: string) => `${federationId}:${thumbprint}`;
 
 /** An access token whose signature was found to be ours. */
 interface VerifiedToken {
@@ -128,13 +158,14 @@ interface VerifiedToken {
 }
 
 /**
- * A signature costs as much as several queries: that it is ours is remembered. Whether the token has expired or its key
- * was withdrawn is looked at every time.
+ * A signature costs as much as several queries: that it is ours is remembered, as long as the token may be used, for that
+ * does not change. Whether it has expired or our key was withdrawn is looked at every time.
  */
 async function readAccessToken(deps: Deps, token: string): Promise<VerifiedToken> {
   const now = deps.clock.now();
   const verify = () => verifyAccessToken(deps, token);
-  const known = (await cached(deps.credentials, tokenEntry(token), now, verify))!;
+  const entry = { key: tokenEntry(token), now, ttlMs: TOKEN_MS };
+  const known = (await cached(deps.credentials, entry, verify))!;
   return isStillValid(deps, known, now) ? known : verify();
 }
 
@@ -181,5 +212,5 @@ function readClaims(
     throw new FedEdgeError('unauthorized');
   }
   if (!THUMBPRINT.test(thumbprint) || !FEDERATION.test(federation)) throw new FedEdgeError('unauthorized');
-  return { federationId: federation, owner: sub, thumbprint, keyEntry: `${federation}:${thumbprint}` };
+  return { federationId: federation, owner: sub, thumbprint, keyEntry: keyEntry(federation, thumbprint) };
 }

@@ -4,7 +4,7 @@ import type { Principal } from '../../domain/role.ts';
 import { findStrategy } from '../../domain/strategies/index.ts';
 import { encodings, maxUpdateBytes } from '../../domain/update.ts';
 import { channels, notify } from '../../store/journal/channels.ts';
-import { type AssignmentRow, giveBackAssignment } from '../../store/rounds/assignments.ts';
+import { giveBackAssignment, type OpenAssignment } from '../../store/rounds/assignments.ts';
 import { traceparentOf } from '../../tracing/spans.ts';
 import { weightsPath } from '../models/paths.ts';
 import { requireAssignment } from './updates.ts';
@@ -31,7 +31,7 @@ export interface AssignmentDocument {
 }
 
 /** Renders an open assignment. The same assignment gives the same document at every poll. */
-export function toDocument(deps: Deps, assignment: AssignmentRow): AssignmentDocument {
+export function toDocument(deps: Deps, assignment: OpenAssignment): AssignmentDocument {
   const { id, kind, model, baseVersion, settings } = assignment;
   const traceparent = traceparentOf(assignment.roundId);
   const common = {
@@ -90,11 +90,11 @@ export async function returnAssignment(
   if (state !== 'returned') throw new FedEdgeError('assignment_settled', { state });
 }
 
-function requiredScalars({ settings }: AssignmentRow): readonly string[] {
+function requiredScalars({ settings }: OpenAssignment): readonly string[] {
   const strategy = findStrategy(settings.strategy.name)!;
   return strategy.wire({ tensors: [] }, settings.strategy.parameters).scalars;
 }
 
-function deviceSeed({ seed, deviceId }: AssignmentRow): number {
+function deviceSeed({ seed, deviceId }: OpenAssignment): number {
   return (seed ^ Number.parseInt(deviceId.slice(-8), 16)) >>> 0;
 }

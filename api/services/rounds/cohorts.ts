@@ -12,7 +12,7 @@ import { deleteAssignments, insertAssignments, listRecentTurnout } from '../../s
  */
 export async function inviteCohort(tx: Queryable, round: RoundRow, run: RunRow, now: Date): Promise<boolean> {
   const [eligible, turnout] = await Promise.all([
-    findEligibleDevices(tx, round, run, now),
+    findEligibleDevices(tx, round, run, { now, least: round.quorum }),
     listRecentTurnout(tx, run.id, round.kind),
   ]);
   const population = eligible.length;
@@ -39,7 +39,7 @@ export async function inviteReplacements(
 ): Promise<number> {
   const missing = round.target - round.accepted - round.openAssignments;
   if (missing <= 0) return 0;
-  const eligible = await findEligibleDevices(tx, round, run, now);
+  const eligible = await findEligibleDevices(tx, round, run, { now });
   const made = await invite(tx, round, drawCohort(eligible, missing, round.seed + round.invited), now);
   if (made > 0) await addInvited(tx, round, made);
   return made;

@@ -1,16 +1,17 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Deps } from '../../deps.ts';
 import { pollDelaySeconds } from '../../domain/pace.ts';
 import type { Principal } from '../../domain/role.ts';
 import { findRevokedDevices, touchDevices } from '../../store/identity/devices.ts';
 import { channels, notify } from '../../store/journal/channels.ts';
 import { areDevicesWanted } from '../../store/rounds/agenda.ts';
-import { type AssignmentRow, findOpenAssignments } from '../../store/rounds/assignments.ts';
+import { findOpenAssignments, type OpenAssignment } from '../../store/rounds/assignments.ts';
 import { gatherQuestions } from './arrivals.ts';
 
 type DevicePrincipal = Extract<Principal, { kind: 'device' }>;
 
 export type PollResult =
-  | { status: 'assigned'; assignment: AssignmentRow }
+  | { status: 'assigned'; assignment: OpenAssignment }
   | { status: 'none'; retryAfterSeconds: number };
 
 /** The devices that wait on this replica. */
@@ -19,11 +20,13 @@ export interface WaitingRoom {
   wait(device: DevicePrincipal, waitMs: number, signal: AbortSignal): Promise<PollResult>;
 }
 
-type Settle = (assignment: AssignmentRow | undefined) => void;
+type Settle = (assignment: OpenAssignment | undefined) => void;
 
 /** A look at the tables even without a wake, in case that one was missed. */
 const LOOK_MS = 5000;
 const BATCH = 10_000;
+/** Answers that are begun in one turn of the event loop: they take some milliseconds, and the first ones then leave. */
+const ANSWERS_A_TURN = 200;
 
 /**
  * One question for all devices that wait here, when assignments were made, every 5 s and after a reconnect: a waiting
@@ -74,9 +77,9 @@ function createLook(deps: Deps, waiters: ReadonlyMap<string, ReadonlySet<Settle>
         findAssignments(deps, batch),
       ]);
       turnAway(waiters, revoked);
-      for (const [deviceId, assignment] of found) {
-        for (const settle of waiters.get(deviceId) ?? []) settle(assignment);
-      }
+      await handOut(waiters, found);
+      // Afterwards: nobody who has something to do is to wait for it.
+      await touch(deps, batch);
     }
   }
 
@@ -101,12 +104,10 @@ function createLook(deps: Deps, waiters: ReadonlyMap<string, ReadonlySet<Settle>
 async function findWork(
   deps: Deps,
   devices: readonly DevicePrincipal[],
-): Promise<Map<string, AssignmentRow>> {
+): Promise<Map<string, OpenAssignment>> {
   const { pool } = deps.db;
-  const found = await findAssignments(
-    deps,
-    devices.map(({ id }) => id),
-  );
+  const ids = devices.map(({ id }) => id);
+  const [found] = await Promise.all([findAssignments(deps, ids), touch(deps, ids)]);
   if (found.size === devices.length) return found;
   // Asked after they are known to be present: a round that opens from now on finds them by itself.
   const federationIds = [...new Set(devices.map(({ federationId }) => federationId))];
@@ -114,18 +115,32 @@ async function findWork(
   return found;
 }
 
-/** The assignment that each device has to do first. That they ask says that they are present. */
+/** The assignment that each device has to do first. */
 async function findAssignments(
   deps: Deps,
   deviceIds: readonly string[],
-): Promise<Map<string, AssignmentRow>> {
-  const { pool } = deps.db;
-  const [open] = await Promise.all([
-    findOpenAssignments(pool, deviceIds),
-    touchDevices(pool, deviceIds, deps.clock.now()),
-  ]);
+): Promise<Map<string, OpenAssignment>> {
+  const open = await findOpenAssignments(deps.db.pool, deviceIds);
   // Train assignments come before evaluate ones: of two of a device, the later in the list is replaced.
   return new Map(open.reverse().map((assignment) => [assignment.deviceId, assignment]));
+}
+
+/** That they ask says that they are present. */
+function touch(deps: Deps, deviceIds: readonly string[]): Promise<void> {
+  return touchDevices(deps.db.pool, deviceIds, deps.clock.now());
+}
+
+/** A whole cohort may be woken at once: other requests, and the first of its answers, do not wait for the last. */
+async function handOut(
+  waiters: ReadonlyMap<string, ReadonlySet<Settle>>,
+  found: ReadonlyMap<string, OpenAssignment>,
+): Promise<void> {
+  let begun = 0;
+  for (const [deviceId, assignment] of found) {
+    for (const settle of waiters.get(deviceId) ?? []) settle(assignment);
+    begun += 1;
+    if (begun % ANSWERS_A_TURN === 0) await nextTurn();
+  }
 }
 
 /** Ends the polls of these devices without an assignment. */
@@ -134,7 +149,7 @@ function turnAway(waiters: ReadonlyMap<string, ReadonlySet<Settle>>, deviceIds: 
 }
 
 function enter(waiters: Map<string, Set<Settle>>, deviceId: string, waitMs: number, signal: AbortSignal) {
-  const { promise, resolve } = Promise.withResolvers<AssignmentRow | undefined>();
+  const { promise, resolve } = Promise.withResolvers<OpenAssignment | undefined>();
   const leave = () => settle(undefined);
   const timer = setTimeout(leave, waitMs);
   signal.addEventListener('abort', leave, { once: true });
@@ -142,7 +157,7 @@ function enter(waiters: Map<string, Set<Settle>>, deviceId: string, waitMs: numb
   waiters.set(deviceId, others.add(settle));
   if (signal.aborted) leave();
 
-  function settle(assignment: AssignmentRow | undefined): void {
+  function settle(assignment: OpenAssignment | undefined): void {
     clearTimeout(timer);
     signal.removeEventListener('abort', leave);
     others.delete(settle);

@@ -11,10 +11,11 @@ interface Entry {
   owner: string;
   value: unknown;
   loadedAt: number;
+  ttlMs: number;
 }
 
 /**
- * What a replica remembers of credentials that it has looked up, for at most 15 s. `generation` counts the
+ * What a replica remembers of credentials: what it has looked up for at most 15 s, what it has computed for longer. `generation` counts the
  * invalidations, so that a look-up that one overtook is not remembered.
  */
 export interface CredentialCache {
@@ -46,14 +47,16 @@ export function recall<T extends { owner: string }>(
 ): T | undefined {
   const found = cache.entries.get(key);
   const age = found ? now.getTime() - found.loadedAt : Number.NaN;
-  return found && age >= 0 && age < TTL_MS ? (found.value as T) : undefined;
+  return found && age >= 0 && age < found.ttlMs ? (found.value as T) : undefined;
 }
 
-/** The remembered value under `key`, else what `load` finds. That there is none is never remembered. */
+/**
+ * The remembered value under `key`, else what `load` finds. That there is none is never remembered. `ttlMs`: longer than
+ * 15 s only for what cannot change behind our back.
+ */
 export async function cached<T extends { owner: string }>(
   cache: CredentialCache,
-  key: string,
-  now: Date,
+  { key, now, ttlMs = TTL_MS }: { key: string; now: Date; ttlMs?: number },
   load: () => Promise<T | undefined>,
 ): Promise<T | undefined> {
   const found = recall<T>(cache, key, now);
@@ -61,7 +64,8 @@ export async function cached<T extends { owner: string }>(
   const generation = cache.generation;
   const value = await load();
   if (value === undefined) cache.entries.delete(key);
-  else if (generation === cache.generation) remember(cache, key, value, now);
+  else if (generation === cache.generation)
+    remember(cache, key, { owner: value.owner, value, loadedAt: now.getTime(), ttlMs });
   return value;
 }
 
@@ -72,9 +76,9 @@ function forgetCredentials(cache: CredentialCache, owner: string): void {
   else for (const [key, entry] of cache.entries) if (entry.owner === owner) cache.entries.delete(key);
 }
 
-function remember(cache: CredentialCache, key: string, value: { owner: string }, now: Date): void {
+function remember(cache: CredentialCache, key: string, entry: Entry): void {
   cache.entries.delete(key);
   // A Map keeps the order of insertion: its first entry is the one that was loaded longest ago.
   if (cache.entries.size >= MAX_ENTRIES) cache.entries.delete(cache.entries.keys().next().value!);
-  cache.entries.set(key, { owner: value.owner, value, loadedAt: now.getTime() });
+  cache.entries.set(key, entry);
 }

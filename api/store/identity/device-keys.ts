@@ -53,6 +53,23 @@ export async function findDeviceKey(
   return rows[0];
 }
 
+/** Those of these keys that there are, each with its device. */
+export function findDeviceKeys(
+  q: Queryable,
+  keys: readonly { federationId: string; thumbprint: string }[],
+): Promise<DeviceKeyRow[]> {
+  const federationIds = `{${keys.map(({ federationId }) => JSON.stringify(federationId)).join(',')}}`;
+  const thumbprints = `{${keys.map(({ thumbprint }) => JSON.stringify(thumbprint)).join(',')}}`;
+  return q
+    .select(keyFields)
+    .from(deviceKeys)
+    .innerJoin(devices, eq(devices.id, deviceKeys.deviceId))
+    .where(
+      sql`(${deviceKeys.federationId}, ${deviceKeys.thumbprint}) in
+        (select * from unnest(${federationIds}::text[], ${thumbprints}::text[]))`,
+    );
+}
+
 /** The keys of a device that were not replaced: at most its active and its next one, or those it was revoked with. */
 export function listDeviceKeys(q: Queryable, deviceId: string): Promise<DeviceKeyRow[]> {
   return q

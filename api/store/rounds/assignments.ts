@@ -4,13 +4,9 @@ import type { Queryable } from '../database.ts';
 import { assignments, devices, models, modelVersions, rounds, runs, updates } from '../schema.ts';
 import { lockRound } from './round-locks.ts';
 
-/** All that an assignment's document and its update's admission need. */
-const assignmentFields = {
-  id: assignments.id,
-  deviceId: assignments.deviceId,
-  kind: assignments.kind,
-  state: assignments.state,
-  createdAt: assignments.createdAt,
+/** What all assignments of a round share. */
+const roundFields = {
+  kind: rounds.kind,
   roundId: rounds.id,
   roundNumber: rounds.number,
   roundState: rounds.state,
@@ -26,6 +22,15 @@ const assignmentFields = {
   parameters: models.parameters,
   digest: modelVersions.digest,
   bytes: modelVersions.bytes,
+} as const;
+
+/** All that an assignment's document and its update's admission need. */
+const assignmentFields = {
+  ...roundFields,
+  id: assignments.id,
+  deviceId: assignments.deviceId,
+  state: assignments.state,
+  createdAt: assignments.createdAt,
   /** What was acknowledged for it. */
   update: { sequence: updates.sequence, digest: updates.digest, receivedAt: updates.receivedAt },
 } as const;
@@ -47,16 +52,54 @@ function selectAssignments(q: Queryable) {
 
 export type AssignmentRow = Awaited<ReturnType<typeof selectAssignments>>[number];
 
-/** The open assignments of these devices, each device's train assignment before its evaluate one. */
-export function findOpenAssignments(q: Queryable, deviceIds: readonly string[]): Promise<AssignmentRow[]> {
-  return selectAssignments(q)
+/** What the document of an open assignment needs. */
+export type OpenAssignment = Omit<AssignmentRow, 'state' | 'createdAt' | 'update'>;
+
+const UUID_LENGTH = 36;
+
+/**
+ * The open assignments of these devices, each device's train assignment before its evaluate one. A row for each round:
+ * thousands of devices may have been invited to it at once.
+ */
+export async function findOpenAssignments(
+  q: Queryable,
+  deviceIds: readonly string[],
+): Promise<OpenAssignment[]> {
+  const open = q
+    .select({
+      roundId: assignments.roundId,
+      ids: sql<string>`string_agg(${assignments.id}::text || ${assignments.deviceId}::text, '')`.as('ids'),
+    })
+    .from(assignments)
     .where(
       and(
         sql`${assignments.deviceId} = any(${`{${deviceIds.join(',')}}`}::uuid[])`,
         sql`${assignments.state} = 'open'`,
       ),
     )
-    .orderBy(sql`${assignments.kind} = 'evaluate'`);
+    .groupBy(assignments.roundId)
+    .as('open');
+  const found = await q
+    .select({ ids: open.ids, round: roundFields })
+    .from(open)
+    .innerJoin(rounds, eq(rounds.id, open.roundId))
+    .innerJoin(runs, eq(runs.id, rounds.runId))
+    .innerJoin(models, eq(models.id, rounds.modelId))
+    .innerJoin(
+      modelVersions,
+      and(eq(modelVersions.modelId, rounds.modelId), eq(modelVersions.version, rounds.baseVersion)),
+    )
+    .orderBy(sql`${rounds.kind} = 'evaluate'`);
+  return found.flatMap(({ ids, round }) => readPairs(ids).map((pair) => ({ ...round, ...pair })));
+}
+
+/** Ids of assignments and of their devices in turn, each of the same length. */
+function readPairs(ids: string): { id: string; deviceId: string }[] {
+  return Array.from({ length: ids.length / (2 * UUID_LENGTH) }, (_, index) => {
+    const start = index * 2 * UUID_LENGTH;
+    const middle = start + UUID_LENGTH;
+    return { id: ids.slice(start, middle), deviceId: ids.slice(middle, middle + UUID_LENGTH) };
+  });
 }
 
 /** One assignment of this device, whatever its state. */

@@ -5,37 +5,43 @@ import { PRESENCE_RESOLUTION_MS } from '../identity/devices.ts';
 import { assignments, devices } from '../schema.ts';
 import type { RoundRow, RunRow } from './round-locks.ts';
 
+const UUID_LENGTH = 36;
+
 /**
  * Devices that a round may invite: active, present, with the labels and properties that the run selects, with data for
- * the model, without an open assignment of that kind, and not in this round already.
+ * the model, without an open assignment of that kind, and not in this round already. None if there are fewer than
+ * `least`: a round that waits for its quorum asks whenever a device comes. All ids in one text, and differences of sets
+ * instead of anti-joins, whose plans depend on how many assignments were open when statistics were last taken.
  */
 export async function findEligibleDevices(
   q: Queryable,
   round: RoundRow,
   run: RunRow,
-  now: Date,
+  { now, least = 1 }: { now: Date; least?: number },
 ): Promise<string[]> {
   const { selection, presenceMs } = run.settings;
   // A shorter presence would come and go with the touches of devices that wait all the time.
   const presence = Math.max(presenceMs, PRESENCE_RESOLUTION_MS);
   const seenAfter = new Date(now.getTime() - presence).toISOString();
-  const rows = await q
-    .select({ id: devices.id })
-    .from(devices)
-    .where(
-      and(
-        eq(devices.federationId, round.federationId),
-        sql`${devices.state} = 'active'`,
-        sql`${devices.lastSeenAt} > ${seenAfter}::timestamptz`,
-        or(isNull(property('models')), sql`${property('models')} ? ${run.model}`),
-        ...selects(selection),
-        sql`not exists (select 1 from ${assignments} where ${assignments.deviceId} = ${devices.id}
-            and ${assignments.kind} = ${round.kind} and ${assignments.state} = 'open')`,
-        sql`not exists (select 1 from ${assignments} where ${assignments.roundId} = ${round.id}
-            and ${assignments.deviceId} = ${devices.id})`,
-      ),
-    );
-  return rows.map(({ id }) => id);
+  const conditions = and(
+    eq(devices.federationId, round.federationId),
+    sql`${devices.state} = 'active'`,
+    sql`${devices.lastSeenAt} > ${seenAfter}::timestamptz`,
+    or(isNull(property('models')), sql`${property('models')} ? ${run.model}`),
+    ...selects(selection),
+  );
+  const rows = await q.execute<{ ids: string }>(sql`
+    with eligible as (
+      select ${devices.id} as id from ${devices} where ${conditions}
+      except select ${assignments.deviceId} from ${assignments}
+        where ${assignments.federationId} = ${round.federationId} and ${assignments.kind} = ${round.kind}
+        and ${assignments.state} = 'open'
+      except select ${assignments.deviceId} from ${assignments} where ${assignments.roundId} = ${round.id})
+    select string_agg(id::text, '') as ids from eligible having count(*) >= ${Math.max(least, 1)}`);
+  const ids = rows[0]?.ids ?? '';
+  return Array.from({ length: ids.length / UUID_LENGTH }, (_, index) =>
+    ids.slice(index * UUID_LENGTH, (index + 1) * UUID_LENGTH),
+  );
 }
 
 /**

@@ -90,14 +90,15 @@ export async function insertAssignments(
   if (invited.length === 0) return 0;
   const ids = `{${invited.map(({ id }) => id).join(',')}}`;
   const deviceIds = `{${invited.map(({ deviceId }) => deviceId).join(',')}}`;
-  const rows = await tx.execute(sql`
-    insert into ${assignments} (id, federation_id, round_id, device_id, kind, state, created_at)
+  const [counted] = await tx.execute<{ made: number }>(sql`
+    with inserted as (insert into ${assignments} (id, federation_id, round_id, device_id, kind, state, created_at)
     select made.id, ${round.federationId}, ${round.id}, made.device_id, ${round.kind}, 'open',
       ${now.toISOString()}::timestamptz
     from unnest(${ids}::uuid[], ${deviceIds}::uuid[]) with ordinality as made(id, device_id, place)
     order by made.place
-    on conflict do nothing returning 1`);
-  return rows.length;
+    on conflict do nothing returning 1)
+    select count(*)::int as made from inserted`);
+  return counted!.made;
 }
 
 /** Takes back what was just invited to a round that has still to wait: nobody has seen it. */

@@ -84,6 +84,34 @@ describe('a device that polls', () => {
     expect(results.map(({ status }) => status)).toEqual(Array(4).fill('assigned'));
   });
 
+  it('gets its own among a cohort that is woken at once; other work comes in between', async () => {
+    const { devices: principals } = await seedFederation(test.deps, {
+      devices: 500,
+      settings: { quorum: 500, capacity: 500 },
+    });
+    const room = createWaitingRoom(test.deps);
+    let turn = 0;
+    let counting = setImmediate(function count() {
+      turn += 1;
+      counting = setImmediate(count);
+    });
+    const answeredAt: number[] = [];
+    const polls = principals.map(async (device) => {
+      const polled = await room.wait(device, LONG_MS, never());
+      answeredAt.push(turn);
+      return polled.status === 'assigned' ? polled.assignment : undefined;
+    });
+    await settle();
+    await advanceRounds(test.deps);
+    const got = await Promise.all(polls);
+    clearImmediate(counting);
+    expect(got.map((assignment) => assignment?.deviceId)).toEqual(principals.map(({ id }) => id));
+    const made = await test.deps.db.client`select id, device_id from assignments`;
+    const owners = new Map(made.map(({ id, device_id: owner }) => [id, owner]));
+    for (const assignment of got) expect(owners.get(assignment!.id)).toBe(assignment!.deviceId);
+    expect(new Set(answeredAt).size).toBeGreaterThan(1);
+  });
+
   it('never misses an assignment that is made while it arrives', async () => {
     const room = createWaitingRoom(test.deps);
     for (let attempt = 0; attempt < 30; attempt += 1) {
