@@ -122,12 +122,15 @@ type KnownKey = { owner: string } & Pick<DeviceKeyRow, 'state' | 'deviceState'>;
 type AskedKey = { id: string; federationId: string; thumbprint: string };
 
 /** Thousands of devices may come back within seconds, each after longer than its key is remembered. */
+const LOOK_UPS_MS = 5;
 const lookUps = new WeakMap<Queryable, Gatherer<AskedKey, KnownKey>>();
 
 function lookUpKey({ db: { pool } }: Deps, asked: AskedKey): Promise<KnownKey | undefined> {
   const known = lookUps.get(pool);
   if (known) return known(asked);
-  const lookUp = gatherQuestions((keys: readonly AskedKey[]) => findKeyStates(pool, keys));
+  const lookUp = gatherQuestions((keys: readonly AskedKey[]) => findKeyStates(pool, keys), {
+    pauseMs: LOOK_UPS_MS,
+  });
   lookUps.set(pool, lookUp);
   return lookUp(asked);
 }

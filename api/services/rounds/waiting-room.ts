@@ -24,6 +24,8 @@ type Settle = (assignment: OpenAssignment | undefined) => void;
 
 /** A look at the tables even without a wake, in case that one was missed. */
 const LOOK_MS = 5000;
+/** Who arrives within so long of others is asked for together with them: a crowd comes back every half minute. */
+const ARRIVALS_MS = 5;
 const BATCH = 10_000;
 /** Answers that are begun in one turn of the event loop: they take some milliseconds, and the first ones then leave. */
 const ANSWERS_A_TURN = 200;
@@ -35,7 +37,9 @@ const ANSWERS_A_TURN = 200;
  */
 export function createWaitingRoom(deps: Deps): WaitingRoom {
   const waiters = new Map<string, Set<Settle>>();
-  const arrive = gatherQuestions((devices: readonly DevicePrincipal[]) => findWork(deps, devices));
+  const arrive = gatherQuestions((devices: readonly DevicePrincipal[]) => findWork(deps, devices), {
+    pauseMs: ARRIVALS_MS,
+  });
   const look = createLook(deps, waiters);
   deps.listener.subscribe(channels.assignments, look);
   // Its credentials changed, maybe to none: the poll that comes instead tells.
