@@ -136,6 +136,7 @@ async function requireUsable({ client }: Database, { config, target }: Surroundi
 }
 
 /** A folder's volume may go while we run, a bucket hardly. */
+const FOLDER_LOOK_MS = 100;
 const BUCKET_LOOK_MS = 60_000;
 
 /** The blobs of the database's federation, which has to be there. */
@@ -144,7 +145,7 @@ export function openFederationBlobs(
   { pool }: Pick<Database, 'pool'>,
   failpoint: Deps['failpoint'],
 ): BlobStore {
-  const lookMs = config.s3 ? BUCKET_LOOK_MS : 0;
+  const lookMs = config.s3 ? BUCKET_LOOK_MS : FOLDER_LOOK_MS;
   return markBlobs(openBlobs(config, failpoint), recordOfStore(pool), { lookMs });
 }
 

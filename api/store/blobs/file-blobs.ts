@@ -22,7 +22,7 @@ import { createFolders } from './folders.ts';
  */
 export function createFileBlobs(options: { dir: string; failpoint?: Failpoint }): BlobStore {
   const { dir, failpoint = () => {} } = options;
-  const folders = createFolders();
+  const folders = createFolders(dir);
   const temporary = join(dir, '.tmp');
   const pathOf = (key: string) => {
     assertKey(key);

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { access, type FileHandle, link, open, rename, rm } from 'node:fs/promises';
+import { access, type FileHandle, link, open, rename, rm, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { BlobExistsError, type BlobWriter, type Failpoint } from './blob-store.ts';
-import { returnBuffer, takeBuffer } from './chunk-buffers.ts';
+import { returnOwnBuffer, takeBuffer } from './chunk-buffers.ts';
 import { hasCode, outages } from './file-outages.ts';
 import type { Folders } from './folders.ts';
 import { writeOnce } from './write-once.ts';
@@ -26,14 +26,14 @@ export async function createFileWriter(context: Context, key: string, path: stri
     await handle.datasync();
     await context.failpoint('blob.after_fsync');
     await publish(context.folders, draft, path, key);
-    await drop();
+    // The draft is of no use any longer, so it goes while the folder is synced.
+    await Promise.all([syncEntry(context.folders, path), drop()]);
   }
 
   async function drop(): Promise<void> {
     await file.settle();
     // Nothing depends on these: the bytes were synced, or are not wanted; a draft that stays is swept.
-    await handle.close().catch(() => {});
-    await rm(draft, { force: true }).catch(() => {});
+    await Promise.all([handle.close().catch(() => {}), unlink(draft).catch(() => {})]);
   }
 
   const add = (chunk: Uint8Array) => outages(() => file.add(chunk));
@@ -77,7 +77,7 @@ function gatherInto(handle: FileHandle) {
     /** Waits for what is under way, whatever became of it, and gives the memory back. */
     async settle(): Promise<void> {
       await underWay.catch(() => {});
-      if (buffer) returnBuffer(buffer);
+      if (buffer) returnOwnBuffer(buffer);
       buffer = undefined;
     },
   };
@@ -96,7 +96,7 @@ async function writeAll(
       written += bytesWritten;
     }
   } finally {
-    returnBuffer(buffer);
+    returnOwnBuffer(buffer);
   }
 }
 
@@ -114,8 +114,11 @@ async function publish(folders: Folders, draft: string, path: string, key: strin
       folders.forget(folder);
     }
   }
+}
+
+async function syncEntry(folders: Folders, path: string): Promise<void> {
   try {
-    await folders.sync(folder);
+    await folders.sync(dirname(path));
   } catch (error) {
     await rm(path, { force: true }).catch(() => {});
     throw error;

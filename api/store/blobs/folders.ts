@@ -2,16 +2,19 @@ import { mkdir, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 const maxKnown = 10_000;
+/** A folder that is synced again so soon need not be opened again. */
+const LINGER_MS = 1000;
 
 interface Sync {
   running: Promise<void>;
   next?: Promise<void>;
 }
 
-/** Makes and syncs folders, and remembers which are there. */
-export function createFolders() {
+/** Makes and syncs folders, and remembers which are there. Nobody removes those directly below `dir`. */
+export function createFolders(dir: string) {
   const known = new Set<string>();
   const syncs = new Map<string, Sync>();
+  const opened = new Map<string, ReturnType<typeof keepOpen>>();
 
   /** Makes `folder` durable with its parents. Known folders cost nothing. */
   async function prepare(folder: string): Promise<void> {
@@ -36,7 +39,7 @@ export function createFolders() {
   }
 
   function begin(folder: string): Promise<void> {
-    const entry: Sync = { running: syncOnce(folder) };
+    const entry: Sync = { running: dirname(folder) === dir ? syncLasting(folder) : syncOnce(folder) };
     syncs.set(folder, entry);
     const clear = () => {
       if (!entry.next) syncs.delete(folder);
@@ -45,10 +48,50 @@ export function createFolders() {
     return entry.running;
   }
 
-  return { prepare, sync, forget: (folder: string) => known.delete(folder) };
+  async function syncLasting(folder: string): Promise<void> {
+    const kept = opened.get(folder) ?? keepOpen(folder, () => opened.delete(folder));
+    opened.set(folder, kept);
+    try {
+      await kept.sync();
+    } catch (error) {
+      kept.close();
+      throw error;
+    }
+  }
+
+  function forget(folder: string): void {
+    known.delete(folder);
+    opened.get(folder)?.close();
+  }
+
+  return { prepare, sync, forget };
 }
 
 export type Folders = ReturnType<typeof createFolders>;
+
+/** An open folder, until it was not synced for a while. One sync at a time. */
+function keepOpen(folder: string, onClose: () => void) {
+  const opening = open(folder, 'r');
+  const timer = setTimeout(close, LINGER_MS).unref();
+  let running: Promise<unknown> = opening;
+
+  function sync(): Promise<void> {
+    timer.refresh();
+    const synced = opening.then((handle) => handle.sync());
+    running = synced;
+    return synced;
+  }
+
+  function close(): void {
+    clearTimeout(timer);
+    onClose();
+    // Not under a sync: the descriptor's number could be another file's by then.
+    const end = () => opening.then((handle) => handle.close());
+    void running.then(end, end).catch(() => {});
+  }
+
+  return { sync, close };
+}
 
 async function syncOnce(folder: string): Promise<void> {
   const handle = await open(folder, 'r');
