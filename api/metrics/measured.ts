@@ -55,15 +55,17 @@ export function measureBlobs(blobs: BlobStore, { blobOperations, blobBytes }: Me
 
 /** The same database; its transactions are timed. */
 export function measureDatabase(db: Database, { transactionSeconds }: Metrics): Database {
+  async function timed<T>(run: () => Promise<T>): Promise<T> {
+    const end = transactionSeconds.startTimer();
+    try {
+      return await run();
+    } finally {
+      end();
+    }
+  }
   return {
     ...db,
-    async transaction(work) {
-      const end = transactionSeconds.startTimer();
-      try {
-        return await db.transaction(work);
-      } finally {
-        end();
-      }
-    },
+    transaction: (work) => timed(() => db.transaction(work)),
+    runTogether: (statements) => timed(() => db.runTogether(statements)),
   };
 }

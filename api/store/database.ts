@@ -2,7 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { randomUUID } from 'node:crypto';
 import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js';
 import postgres from 'postgres';
-import { keepStatements } from './prepared-statements.ts';
+import { keepStatements, type Statement } from './prepared-statements.ts';
 import * as schema from './schema.ts';
 import { keepHeard, patienceOf } from './silence.ts';
 
@@ -26,6 +26,12 @@ export interface Database {
   pool: PostgresJsDatabase<Schema>;
   /** Runs `work` in one READ COMMITTED transaction; it commits when `work` resolves. */
   transaction<T>(work: (tx: Queryable) => Promise<T>): Promise<T>;
+  /**
+   * Runs statements in one transaction, sent together: a single exchange. They cannot depend on each other's answers, but
+   * each sees what was committed before it began. If one fails, all are rolled back. Returns the rows of the last one. Not
+   * for work that `guardTransactions` guards.
+   */
+  runTogether(statements: readonly Statement[]): Promise<Record<string, unknown>[]>;
   /** Calls `wake` with each notification's payload, and with '' after every (re)connect, when some may have been missed. */
   listen(channel: string, wake: (payload: string) => void): Promise<void>;
   /** Names this pool's connections to the database (`pg_stat_activity`). */
@@ -81,6 +87,10 @@ export function openDatabase(target: string | Connection, options: DatabaseOptio
         return result;
       });
     },
+    async runTogether(statements) {
+      if (guards.getStore()) throw new Error('a guarded transaction cannot be sent at once');
+      return sendTogether(client, statements);
+    },
     async listen(channel, wake) {
       await client.listen(channel, wake, () => wake(''));
     },
@@ -91,6 +101,26 @@ export function openDatabase(target: string | Connection, options: DatabaseOptio
       return client.end({ timeout: 5 });
     },
   };
+}
+
+async function sendTogether(
+  client: postgres.Sql,
+  statements: readonly Statement[],
+): Promise<Record<string, unknown>[]> {
+  const connection = await client.reserve();
+  try {
+    const queries = [
+      connection.unsafe('begin'),
+      ...statements.map(({ text, parameters }) => connection.unsafe(text, parameters, { prepare: true })),
+      // Rolls back if one has failed.
+      connection.unsafe('commit'),
+    ];
+    const results = await Promise.allSettled(queries.map((query) => query.execute()));
+    for (const result of results) if (result.status === 'rejected') throw result.reason;
+    return (results[statements.length] as PromiseFulfilledResult<postgres.RowList<postgres.Row[]>>).value;
+  } finally {
+    connection.release();
+  }
 }
 
 /** Rejects if the database does not answer. */

@@ -1,4 +1,21 @@
+import { fillPlaceholders, type SQL } from 'drizzle-orm';
+import { PgDialect } from 'drizzle-orm/pg-core';
 import type postgres from 'postgres';
+
+/** One that is ready to be sent. */
+export interface Statement {
+  text: string;
+  parameters: postgres.ParameterOrJSON<never>[];
+}
+
+/** Writes a statement with placeholders once; what is answered fills them in. */
+export function writeStatement<V extends Record<string, unknown>>(statement: SQL): (values: V) => Statement {
+  const { sql: text, params } = new PgDialect().sqlToQuery(statement);
+  return (values) => ({
+    text,
+    parameters: fillPlaceholders(params, values) as postgres.ParameterOrJSON<never>[],
+  });
+}
 
 /** Texts with more parameters (long lists) are hardly ever sent twice: they would only fill the server's memory. */
 const MAX_PARAMETERS = 48;

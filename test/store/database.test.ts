@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Database, openDatabase, type Queryable } from '../../api/store/database.ts';
+import { type Database, guardTransactions, openDatabase, type Queryable } from '../../api/store/database.ts';
 import { migrateDatabase } from '../../api/store/migrate.ts';
 import { isOutage } from '../../api/store/outage.ts';
 import { waitUntil } from '../support/acceptance/waiting.ts';
@@ -228,5 +228,67 @@ describe('a pool whose connections break', () => {
     expect(failures.length).toBeGreaterThan(0);
     expect(failures.filter((error) => !isOutage(error))).toEqual([]);
     expect(await ask()).toEqual([{ one: 1 }]);
+  });
+});
+
+describe('statements that are sent together', () => {
+  const insert = (text: string) => ({
+    text: 'insert into notes values ($1) returning text',
+    parameters: [text],
+  });
+  const broken = { text: 'select 1 / $1::int', parameters: [0] };
+  let test: TestDatabase;
+  let db: Database;
+  beforeAll(async () => {
+    test = await createTestDatabase({ migrate: migrateDatabase });
+    db = openDatabase(test.connection, { connections: 1 });
+    await db.client`create table notes (text text)`;
+  });
+  afterAll(async () => {
+    await db.close();
+    await test.drop();
+  });
+  const notes = async () => (await db.client`select text from notes order by text`).map(({ text }) => text);
+
+  it('are one transaction, and answer with the rows of the last', async () => {
+    expect(await db.runTogether([insert('a'), insert('b')])).toEqual([{ text: 'b' }]);
+    expect(await notes()).toEqual(['a', 'b']);
+  });
+
+  it.each([
+    ['first', [broken, insert('c')]],
+    ['last', [insert('c'), broken]],
+  ])('have no effect if the %s one fails, and leave the connection usable', async (_, statements) => {
+    await expect(db.runTogether(statements)).rejects.toMatchObject({ code: '22012' });
+    expect(await notes()).toEqual(['a', 'b']);
+    expect(await db.runTogether([{ text: 'select $1::int as n', parameters: [1] }])).toEqual([{ n: 1 }]);
+  });
+
+  it('see what was committed before each began', async () => {
+    const slow = { text: 'select pg_sleep($1::float8)', parameters: [0.3] };
+    const count = { text: 'select count(*)::int as n from notes where text like $1', parameters: ['late%'] };
+    const other = openDatabase(test.connection, { connections: 1 });
+    const counted = db.runTogether([slow, count]);
+    await other.client`insert into notes values ('late')`;
+    expect(await counted).toEqual([{ n: 1 }]);
+    await other.close();
+  });
+
+  it('are refused where a guard would have to be heard', async () => {
+    const guarded = guardTransactions(
+      async () => {},
+      () => db.runTogether([insert('d')]),
+    );
+    await expect(guarded).rejects.toThrow('guarded');
+    expect(await notes()).not.toContain('d');
+  });
+
+  it('fail as an outage when the connection goes', async () => {
+    const other = openDatabase(test.connection, { connections: 1 });
+    const kill = { text: 'select pg_terminate_backend(pg_backend_pid(), $1::bigint)', parameters: [0] };
+    await expect(other.runTogether([insert('e'), kill])).rejects.toSatisfy(isOutage);
+    expect(await other.runTogether([insert('f')])).toEqual([{ text: 'f' }]);
+    expect(await notes()).not.toContain('e');
+    await other.close();
   });
 });

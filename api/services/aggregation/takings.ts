@@ -1,7 +1,7 @@
 import { placeTensors } from '../../domain/manifest.ts';
 import type { FoldThread } from '../../kernels/folds/folds.ts';
-import { findTensors } from '../../store/rounds/assignments.ts';
 import { type FoldableRound, takeLease } from '../../store/rounds/leases.ts';
+import { findTensors } from '../../store/rounds/model-tensors.ts';
 import { restoreCheckpoint } from './checkpoints.ts';
 import type { Fold, FoldContext } from './holds.ts';
 

@@ -14,6 +14,8 @@ export interface Intake extends StreamedFile {
   /** Sees the whole file. */
   sealer?: Sealer;
   body: AsyncIterable<Uint8Array>;
+  /** Resolves when the key's row is there, where it is still under way: no blob is ever seen without one. */
+  announced?: Promise<void>;
 }
 
 /**
@@ -40,6 +42,7 @@ export async function receiveTensors(
     if (writer.bytes !== intake.bytes) throw new FedEdgeError('body_incomplete');
     if (hash.digest('hex') !== intake.digest) throw new FedEdgeError('digest_mismatch');
     const received = stream.finish();
+    await intake.announced;
     await writer.commit();
     return received;
   } catch (error) {

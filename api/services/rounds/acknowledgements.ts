@@ -1,10 +1,7 @@
 import type { Deps } from '../../deps.ts';
 import type { Database } from '../../store/database.ts';
-import { reserveBlobs } from '../../store/models/blob-rows.ts';
 import { isOutage } from '../../store/outage.ts';
 import { type AcceptedUpdate, acceptUpdates } from '../../store/rounds/updates.ts';
-import { type Gatherer, gatherQuestions } from './arrivals.ts';
-import { requireAccepted, unlessRefused } from './refusals.ts';
 
 const MAX_TOGETHER = 256;
 
@@ -15,35 +12,10 @@ interface Waiting {
   reject(error: unknown): void;
 }
 
-/** What of a process is on its way into its database. */
-interface Pending {
-  /** By round, while a transaction of it is under way: those that the next one takes. */
-  rounds: Map<string, Waiting[]>;
-  reserve: Gatherer<{ id: string; now: Date }, true>;
-}
+/** By round, while a transaction of it is under way: those that the next one takes. */
+type Queues = Map<string, Waiting[]>;
 
-const pendings = new WeakMap<Database, Pending>();
-
-function pendingOf(db: Database): Pending {
-  let pending = pendings.get(db);
-  if (!pending) {
-    const reserve = gatherQuestions<{ id: string; now: Date }, true>(async (blobs) => {
-      await reserveBlobs(
-        db.pool,
-        blobs.map(({ id: key, now }) => ({ key, now })),
-      );
-      return new Map(blobs.map(({ id }) => [id, true]));
-    });
-    pending = { rounds: new Map(), reserve };
-    pendings.set(db, pending);
-  }
-  return pending;
-}
-
-/** Announces a blob of an update; those that come at once, in one statement. */
-export async function reserveTogether({ db }: Pick<Deps, 'db'>, key: string, now: Date): Promise<void> {
-  await pendingOf(db).reserve({ id: key, now });
-}
+const queuesOf = new WeakMap<Database, Queues>();
 
 /**
  * Accepts a written update; resolves when that is committed, with its sequence, or with undefined if the round or its
@@ -56,33 +28,29 @@ export function acceptTogether(
   update: AcceptedUpdate,
 ): Promise<number | undefined> {
   const { promise, resolve, reject } = Promise.withResolvers<number | undefined>();
-  const { rounds } = pendingOf(db);
+  const queues = queuesOf.get(db) ?? new Map<string, Waiting[]>();
+  queuesOf.set(db, queues);
   const waiting = { update, resolve, reject };
-  const queue = rounds.get(update.roundId);
+  const queue = queues.get(update.roundId);
   if (queue) queue.push(waiting);
-  else void drain(db, rounds, update.roundId, [waiting]);
+  else void drain(db, queues, update.roundId, [waiting]);
   return promise;
 }
 
-async function drain(
-  db: Database,
-  rounds: Pending['rounds'],
-  roundId: string,
-  queue: Waiting[],
-): Promise<void> {
-  rounds.set(roundId, queue);
+async function drain(db: Database, queues: Queues, roundId: string, queue: Waiting[]): Promise<void> {
+  queues.set(roundId, queue);
   while (queue.length > 0) await commit(db, roundId, queue.splice(0, MAX_TOGETHER));
-  rounds.delete(roundId);
+  queues.delete(roundId);
 }
 
 /** Never rejects. */
 async function commit(db: Database, roundId: string, batch: readonly Waiting[]): Promise<void> {
   const updates = batch.map(({ update }) => update);
   try {
-    const accepted = await unlessRefused(() =>
-      db.transaction(async (tx) => requireAccepted(await acceptUpdates(tx, roundId, updates))),
-    );
-    if (accepted) return batch.forEach(({ resolve }, index) => void resolve(accepted.sequence + index));
+    const accepted = await acceptUpdates(db, roundId, updates);
+    if (accepted !== 'refused') {
+      return batch.forEach(({ resolve }, index) => void resolve(accepted.sequence + index));
+    }
     if (batch.length === 1) return batch[0]!.resolve(undefined);
   } catch (error) {
     // What an outage has done to the commit nobody knows: each asks again, and the assignment tells.

@@ -3,6 +3,7 @@ import { FedEdgeError } from '../../domain/errors.ts';
 import type { Principal } from '../../domain/role.ts';
 import { findStrategy } from '../../domain/strategies/index.ts';
 import { encodings, maxUpdateBytes } from '../../domain/update.ts';
+import { forgetAssignment } from '../../store/identity/credential-cache.ts';
 import { channels, notify } from '../../store/journal/channels.ts';
 import { giveBackAssignment, type OpenAssignment } from '../../store/rounds/assignments.ts';
 import { traceparentOf } from '../../tracing/spans.ts';
@@ -84,7 +85,7 @@ export async function returnAssignment(
     if (settled) await notify(tx, channels.work);
     return settled;
   });
-  deps.credentials.permits.forget(device.id);
+  forgetAssignment(deps.credentials, device.id);
   if (returned) return;
   const { state } = await requireAssignment(deps, device, assignmentId);
   if (state !== 'returned') throw new FedEdgeError('assignment_settled', { state });

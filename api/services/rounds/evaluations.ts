@@ -3,6 +3,7 @@ import { FedEdgeError } from '../../domain/errors.ts';
 import type { Metrics } from '../../domain/metrics.ts';
 import type { Principal } from '../../domain/role.ts';
 import { admitToPlace } from '../../domain/round.ts';
+import { forgetAssignment } from '../../store/identity/credential-cache.ts';
 import type { AssignmentRow } from '../../store/rounds/assignments.ts';
 import { acceptEvaluation, findEvaluation, type NewEvaluation } from '../../store/rounds/updates.ts';
 import { requireAccepted, unlessRefused } from './refusals.ts';
@@ -48,7 +49,7 @@ export async function submitEvaluation(
   const accepted = await unlessRefused(() =>
     deps.db.transaction(async (tx) => requireAccepted(await acceptEvaluation(tx, evaluation))),
   );
-  deps.credentials.permits.forget(device.id);
+  forgetAssignment(deps.credentials, device.id);
   if (accepted) return toReceipt(evaluation);
   // The round or the assignment moved on meanwhile: their state now says what became of the results.
   const again = await admitEvaluation(deps, await requireAssignment(deps, device, assignmentId), report);

@@ -5,14 +5,16 @@ import { admit } from '../../domain/round.ts';
 import { findStrategy } from '../../domain/strategies/index.ts';
 import { type DeclaredBody, maxUpdateBytes, planUpdate, type UpdatePlan } from '../../domain/update.ts';
 import { createSeal } from '../../kernels/seals.ts';
-import { newId } from '../../store/ids.ts';
+import { forgetAssignment } from '../../store/identity/credential-cache.ts';
 import { abandonBlob } from '../../store/models/blob-rows.ts';
-import { type AssignmentRow, findAssignment, findTensors } from '../../store/rounds/assignments.ts';
+import { type AdmissibleAssignment, type AssignmentRow, findAssignment } from '../../store/rounds/assignments.ts';
+import { findTensors } from '../../store/rounds/model-tensors.ts';
 import type { AcceptedUpdate } from '../../store/rounds/updates.ts';
 import { tracedInRound } from '../../tracing/spans.ts';
 import { receiveTensors } from '../models/tensor-intake.ts';
-import { acceptTogether, reserveTogether } from './acknowledgements.ts';
+import { acceptTogether } from './acknowledgements.ts';
 import { countAdmission } from './admissions.ts';
+import { reserveUpdateBlob } from './reservations.ts';
 
 type DevicePrincipal = Extract<Principal, { kind: 'device' }>;
 
@@ -38,7 +40,8 @@ export async function submitUpdate(
   declared: DeclaredBody,
 ): Promise<Receipt> {
   return countAdmission(deps, async () => {
-    const assignment = await requireAssignment(deps, device, assignmentId);
+    const known = deps.credentials.assignments.find(device.id, assignmentId, deps.clock.now());
+    const assignment = known ?? (await requireAssignment(deps, device, assignmentId));
     const receipt = admitUpdate(deps, assignment, declared);
     if (receipt) return receipt;
     const { roundId } = assignment;
@@ -55,7 +58,7 @@ export async function submitUpdate(
  */
 export function admitUpdate(
   deps: Deps,
-  assignment: AssignmentRow,
+  assignment: AdmissibleAssignment,
   { bytes, digest }: { bytes: number; digest: string },
 ): Receipt | undefined {
   const { id, kind, roundId, update, state, roundState, accepted, capacity, deadlineAt } = assignment;
@@ -87,24 +90,23 @@ export async function requireAssignment(
 async function receiveUpdate(
   deps: Deps,
   device: DevicePrincipal,
-  assignment: AssignmentRow,
+  assignment: AdmissibleAssignment,
   { bytes, digest, body }: DeclaredBody,
 ): Promise<AcceptedUpdate> {
   const { pool } = deps.db;
   const strategy = findStrategy(assignment.settings.strategy.name)!;
   const parameters = parseParameters(assignment);
-  const receivedAt = deps.clock.now();
-  const blobKey = `update/${newId(receivedAt)}`;
   const manifest = await findTensors(pool, assignment.modelId);
-  const reserved = reserveTogether(deps, blobKey, receivedAt);
+  const { key: blobKey, announced } = reserveUpdateBlob(deps);
   // Awaited only when the body has come: until then a failure must not count as unhandled, which ends the process.
-  reserved.catch(() => undefined);
+  announced.catch(() => undefined);
   const sealer = createSeal();
   let plan: UpdatePlan | undefined;
   try {
     const { norm } = await receiveTensors(deps, {
       key: blobKey,
-      body: endingAfter(reserved, body()),
+      body: body(),
+      announced,
       bytes,
       digest,
       sealer,
@@ -119,33 +121,23 @@ async function receiveUpdate(
     const weight = strategy.weigh(parameters, { numExamples, norm, staleness: 0, scalars });
     const owner = { assignmentId: assignment.id, federationId: device.federationId, deviceId: device.id };
     const file = { roundId: assignment.roundId, digest, seal: sealer.close(), bytes, blobKey };
-    return { ...owner, ...file, numExamples, weight, norm, scalars, metrics, receivedAt };
+    return { ...owner, ...file, numExamples, weight, norm, scalars, metrics, receivedAt: deps.clock.now() };
   } catch (error) {
-    await reserved.then(() => abandonBlob(pool, blobKey)).catch(() => undefined);
+    await announced.then(() => abandonBlob(pool, blobKey)).catch(() => undefined);
     throw error;
   }
-}
-
-/** The body, which has not ended before the blob's row is there: no blob is ever seen without one. */
-async function* endingAfter(
-  reserved: Promise<void>,
-  body: AsyncIterable<Uint8Array>,
-): AsyncGenerator<Uint8Array> {
-  yield* body;
-  await reserved;
 }
 
 /** ONE transaction, perhaps shared with others; after its commit the update counts, whatever happens to the answer. */
 async function acknowledge(
   deps: Deps,
   device: DevicePrincipal,
-  assignment: AssignmentRow,
-  received: AcceptedUpdate,
+  assignment: AdmissibleAssignment,
+  update: AcceptedUpdate,
 ): Promise<Receipt> {
-  const update = { ...received, receivedAt: deps.clock.now() };
   await deps.failpoint('update.before_commit');
   const sequence = await acceptTogether(deps, update);
-  deps.credentials.permits.forget(device.id);
+  forgetAssignment(deps.credentials, device.id);
   if (sequence === undefined) return explainRefusal(deps, device, assignment.id, update);
   await deps.failpoint('update.after_commit');
   return toReceipt('accepted', { ...update, sequence });
@@ -167,7 +159,7 @@ async function explainRefusal(
   });
 }
 
-function parseParameters({ settings }: AssignmentRow): unknown {
+function parseParameters({ settings }: Pick<AssignmentRow, 'settings'>): unknown {
   const parsed = findStrategy(settings.strategy.name)!.parse(settings.strategy.parameters);
   if (!parsed.ok) throw new Error(`a run has parameters that its strategy refuses: ${parsed.reason}`);
   return parsed.parameters;

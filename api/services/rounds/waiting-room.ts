@@ -124,7 +124,9 @@ async function findAssignments(
   deps: Deps,
   deviceIds: readonly string[],
 ): Promise<Map<string, OpenAssignment>> {
-  const open = await findOpenAssignments(deps.db.pool, deviceIds);
+  const open = await deps.credentials.assignments.load(deps.clock.now(), () =>
+    findOpenAssignments(deps.db.pool, deviceIds),
+  );
   // Train assignments come before evaluate ones: of two of a device, the later in the list is replaced.
   return new Map(open.reverse().map((assignment) => [assignment.deviceId, assignment]));
 }

@@ -1,5 +1,6 @@
 import { channels } from '../journal/channels.ts';
 import type { Listener } from '../journal/listener.ts';
+import { createKnownAssignments, type KnownAssignments } from '../rounds/known-assignments.ts';
 import { createDownloadPermits, type DownloadPermits } from './download-permits.ts';
 import { createTokenEntries, type TokenEntries } from './token-entries.ts';
 
@@ -25,6 +26,8 @@ export interface CredentialCache {
   tokenEntries: TokenEntries;
   /** What devices may fetch. */
   permits: DownloadPermits;
+  /** What devices were told to do. */
+  assignments: KnownAssignments;
 }
 
 /** One a process. Whatever replica changes a credential, the `credentials` channel makes this one forget it. */
@@ -34,6 +37,7 @@ export function createCredentialCache(listener: Listener): CredentialCache {
     generation: 0,
     tokenEntries: createTokenEntries(),
     permits: createDownloadPermits(listener),
+    assignments: createKnownAssignments(listener),
   };
   listener.subscribe(channels.credentials, (owner) => forgetCredentials(cache, owner));
   return cache;
@@ -67,6 +71,12 @@ export async function cached<T extends { owner: string }>(
   else if (generation === cache.generation)
     remember(cache, key, { owner: value.owner, value, loadedAt: now.getTime(), ttlMs });
   return value;
+}
+
+/** Forgets what a device may fetch and send: it has settled an assignment. */
+export function forgetAssignment({ permits, assignments }: CredentialCache, deviceId: string): void {
+  permits.forget(deviceId);
+  assignments.forget(deviceId);
 }
 
 /** Forgets the credentials of one device or operator key; all of them when `owner` is ''. */

@@ -1,35 +1,27 @@
-import { and, desc, eq, inArray, min } from 'drizzle-orm';
+import { and, desc, eq, inArray, min, sql } from 'drizzle-orm';
 import type { StoreRecord } from '../blobs/marked-blobs.ts';
 import type { Queryable } from '../database.ts';
 import { blobs, federations } from '../schema.ts';
 
 /** Announces a blob before its bytes are written, so that the sweeper finds it whatever happens. */
 export function reserveBlob(q: Queryable, key: string, now: Date): Promise<void> {
-  return reserveBlobs(q, [{ key, now }]);
+  return reserveBlobs(q, [key], now);
 }
 
-export async function reserveBlobs(
-  q: Queryable,
-  reserved: readonly { key: string; now: Date }[],
-): Promise<void> {
-  await q
-    .insert(blobs)
-    .values(reserved.map(({ key, now }) => ({ key, state: 'writing' as const, createdAt: now })));
+export async function reserveBlobs(q: Queryable, keys: readonly string[], now: Date): Promise<void> {
+  await q.execute(sql`
+    insert into ${blobs} (key, state, created_at)
+    select key, 'writing', ${now.toISOString()}::timestamptz from unnest(${`{${keys.join(',')}}`}::text[]) as key`);
 }
 
 /** Makes a written blob live, in the transaction that refers to it. False: the sweeper was faster, write it again. */
-export function settleBlob(tx: Queryable, key: string): Promise<boolean> {
-  return settleBlobs(tx, [key]);
-}
-
-/** The same for some at once. False: one of them was swept. */
-export async function settleBlobs(tx: Queryable, keys: readonly string[]): Promise<boolean> {
+export async function settleBlob(tx: Queryable, key: string): Promise<boolean> {
   const rows = await tx
     .update(blobs)
     .set({ state: 'live' })
-    .where(and(inArray(blobs.key, [...keys]), eq(blobs.state, 'writing')))
+    .where(and(eq(blobs.key, key), eq(blobs.state, 'writing')))
     .returning({ key: blobs.key });
-  return rows.length === keys.length;
+  return rows.length === 1;
 }
 
 /**

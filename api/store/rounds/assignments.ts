@@ -1,5 +1,4 @@
 import { and, eq, exists, sql } from 'drizzle-orm';
-import type { Manifest } from '../../domain/manifest.ts';
 import type { Queryable } from '../database.ts';
 import { assignments, devices, models, modelVersions, rounds, runs, updates } from '../schema.ts';
 import { lockRound } from './round-locks.ts';
@@ -54,6 +53,9 @@ export type AssignmentRow = Awaited<ReturnType<typeof selectAssignments>>[number
 
 /** What the document of an open assignment needs. */
 export type OpenAssignment = Omit<AssignmentRow, 'state' | 'createdAt' | 'update'>;
+
+/** What the admission of its update needs. */
+export type AdmissibleAssignment = Omit<AssignmentRow, 'createdAt'>;
 
 const UUID_LENGTH = 36;
 
@@ -117,15 +119,6 @@ export async function findAssignment(
     ),
   );
   return rows[0];
-}
-
-/** The tensors of a model: kept apart from the assignment, and from the topology, which can be large. */
-export async function findTensors(q: Queryable, modelId: string): Promise<Manifest> {
-  const rows = await q
-    .select({ tensors: sql<Manifest['tensors']>`${models.manifest} -> 'tensors'` })
-    .from(models)
-    .where(eq(models.id, modelId));
-  return { tensors: rows[0]!.tensors };
 }
 
 /**

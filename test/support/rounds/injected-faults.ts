@@ -82,7 +82,12 @@ export function createFaultyDeps(deps: Deps): FaultyDeps {
     },
   };
   const pool = drizzle(keepStatements(failingDriver(deps.db.client, trigger)), { schema });
-  const db: Deps['db'] = { ...deps.db, pool, transaction: (work) => pool.transaction(work) };
+  const db: Deps['db'] = {
+    ...deps.db,
+    pool,
+    transaction: (work) => pool.transaction(work),
+    runTogether: (statements) => failingTogether(deps.db, statements, trigger),
+  };
   return {
     deps: { ...deps, db, blobs: failingBlobs(deps.blobs, trigger) },
     arm(n, mode) {
@@ -97,6 +102,20 @@ export function createFaultyDeps(deps: Deps): FaultyDeps {
 }
 
 const cutOff = () => Object.assign(new Error('injected'), { code: 'CONNECTION_CLOSED' });
+
+/** Where one of the statements fails, the whole has no effect. */
+async function failingTogether(
+  db: Deps['db'],
+  statements: Parameters<Deps['db']['runTogether']>[0],
+  trigger: Trigger,
+) {
+  trigger.pass('begin', cutOff)();
+  for (const { text } of statements) trigger.pass(text.trim().slice(0, 60), cutOff)();
+  const failAfter = trigger.pass('commit', cutOff);
+  const rows = await db.runTogether(statements);
+  failAfter();
+  return rows;
+}
 
 /** Every query counts, and the beginning and the end of every transaction. */
 function failingDriver<S extends postgres.Sql | postgres.TransactionSql>(sql: S, trigger: Trigger): S {

@@ -1,0 +1,77 @@
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import type { Deps } from '../../../api/deps.ts';
+import { reserveUpdateBlob } from '../../../api/services/rounds/reservations.ts';
+import { sweepBlobs } from '../../../api/services/sweeper.ts';
+import { blobs } from '../../../api/store/schema.ts';
+import { createTestApp, type TestApp } from '../../support/app.ts';
+
+let test: TestApp;
+beforeEach(async () => {
+  test = await createTestApp();
+});
+afterEach(() => test.close());
+
+const rows = () => test.deps.db.pool.select().from(blobs);
+/** Whether a key was announced before somebody had it: then it is there although nothing was waited for. */
+async function announcedKeys(): Promise<Set<string>> {
+  return new Set((await rows()).map(({ key }) => key));
+}
+
+async function takeMany(deps: Deps, count: number) {
+  const taken = Array.from({ length: count }, () => reserveUpdateBlob(deps));
+  await Promise.all(taken.map(({ announced }) => announced));
+  return taken.map(({ key }) => key);
+}
+
+it('every blob is announced once its promise resolves, and none is given twice', async () => {
+  const keys: string[] = [];
+  for (let turn = 0; turn < 20; turn += 1) {
+    const taken = await takeMany(test.deps, 8);
+    const announced = await announcedKeys();
+    for (const key of taken) expect(announced).toContain(key);
+    keys.push(...taken);
+  }
+  expect(new Set(keys).size).toBe(keys.length);
+  expect((await rows()).every(({ state }) => state === 'writing')).toBe(true);
+});
+
+it('few leave nothing behind; many find theirs announced ahead', async () => {
+  const few = await takeMany(test.deps, 4);
+  expect(await announcedKeys()).toEqual(new Set(few));
+  await takeMany(test.deps, 100);
+  await takeMany(test.deps, 1);
+  const ahead = await announcedKeys();
+  const { key } = reserveUpdateBlob(test.deps);
+  expect(ahead).toContain(key);
+});
+
+it('what was announced long ago is left to the sweeper', async () => {
+  await takeMany(test.deps, 100);
+  await takeMany(test.deps, 1);
+  const old = await announcedKeys();
+  test.clock.advance(6 * 60_000);
+  const [key] = await takeMany(test.deps, 1);
+  expect(old).not.toContain(key);
+  test.clock.advance(55 * 60_000);
+  await sweepBlobs(test.deps);
+  const left = await announcedKeys();
+  for (const swept of old) expect(left).not.toContain(swept);
+  expect(left).toContain(key);
+});
+
+it('a failure is told to those who wait for it, and the next ask anew', async () => {
+  const { pool } = test.deps.db;
+  let failures = 1;
+  const failing = new Proxy(pool, {
+    get: (target, name) =>
+      name === 'execute' && failures-- > 0
+        ? () => Promise.reject(new Error('injected'))
+        : Reflect.get(target, name),
+  });
+  const deps = { ...test.deps, db: { ...test.deps.db, pool: failing } };
+  const together = [reserveUpdateBlob(deps), reserveUpdateBlob(deps)];
+  const results = await Promise.allSettled(together.map(({ announced }) => announced));
+  expect(results.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
+  const [key] = await takeMany(deps, 1);
+  expect(await announcedKeys()).toEqual(new Set([key]));
+});
