@@ -136,7 +136,6 @@ async function requireUsable({ client }: Database, { config, target }: Surroundi
 }
 
 /** A folder's volume may go while we run, a bucket hardly. */
-const FOLDER_LOOK_MS = 100;
 const BUCKET_LOOK_MS = 60_000;
 
 /** The blobs of the database's federation, which has to be there. */
@@ -145,7 +144,7 @@ export function openFederationBlobs(
   { pool }: Pick<Database, 'pool'>,
   failpoint: Deps['failpoint'],
 ): BlobStore {
-  const lookMs = config.s3 ? BUCKET_LOOK_MS : FOLDER_LOOK_MS;
+  const lookMs = config.s3 ? BUCKET_LOOK_MS : 0;
   return markBlobs(openBlobs(config, failpoint), recordOfStore(pool), { lookMs });
 }
 

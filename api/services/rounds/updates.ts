@@ -7,7 +7,11 @@ import { type DeclaredBody, maxUpdateBytes, planUpdate, type UpdatePlan } from '
 import { createSeal } from '../../kernels/seals.ts';
 import { forgetAssignment } from '../../store/identity/credential-cache.ts';
 import { abandonBlob } from '../../store/models/blob-rows.ts';
-import { type AdmissibleAssignment, type AssignmentRow, findAssignment } from '../../store/rounds/assignments.ts';
+import {
+  type AdmissibleAssignment,
+  type AssignmentRow,
+  findAssignment,
+} from '../../store/rounds/assignments.ts';
 import { findTensors } from '../../store/rounds/model-tensors.ts';
 import type { AcceptedUpdate } from '../../store/rounds/updates.ts';
 import { tracedInRound } from '../../tracing/spans.ts';

@@ -1,19 +1,15 @@
 import { mkdir, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { shareRuns } from './shared-runs.ts';
 
 const maxKnown = 10_000;
 /** A folder that is synced again so soon need not be opened again. */
 const LINGER_MS = 1000;
 
-interface Sync {
-  running: Promise<void>;
-  next?: Promise<void>;
-}
-
 /** Makes and syncs folders, and remembers which are there. Nobody removes those directly below `dir`. */
 export function createFolders(dir: string) {
   const known = new Set<string>();
-  const syncs = new Map<string, Sync>();
+  const syncs = new Map<string, () => Promise<void>>();
   const opened = new Map<string, ReturnType<typeof keepOpen>>();
 
   /** Makes `folder` durable with its parents. Known folders cost nothing. */
@@ -30,22 +26,11 @@ export function createFolders(dir: string) {
 
   /** Makes the entries of `folder` durable as they are now; callers at one time share a sync. */
   function sync(folder: string): Promise<void> {
-    const current = syncs.get(folder);
-    if (!current) return begin(folder);
-    // The running one may have passed our entry: all who come meanwhile wait for the one after it.
-    const begun = () => begin(folder);
-    current.next ??= current.running.then(begun, begun);
-    return current.next;
-  }
-
-  function begin(folder: string): Promise<void> {
-    const entry: Sync = { running: dirname(folder) === dir ? syncLasting(folder) : syncOnce(folder) };
-    syncs.set(folder, entry);
-    const clear = () => {
-      if (!entry.next) syncs.delete(folder);
-    };
-    entry.running.then(clear, clear);
-    return entry.running;
+    const once = () => (dirname(folder) === dir ? syncLasting(folder) : syncOnce(folder));
+    const shared = syncs.get(folder) ?? shareRuns(once);
+    if (!syncs.has(folder) && syncs.size >= maxKnown) syncs.clear();
+    syncs.set(folder, shared);
+    return shared();
   }
 
   async function syncLasting(folder: string): Promise<void> {
@@ -69,7 +54,7 @@ export function createFolders(dir: string) {
 
 export type Folders = ReturnType<typeof createFolders>;
 
-/** An open folder, until it was not synced for a while. One sync at a time. */
+/** An open folder, until it was not synced for a while. */
 function keepOpen(folder: string, onClose: () => void) {
   const opening = open(folder, 'r');
   const timer = setTimeout(close, LINGER_MS).unref();
@@ -78,7 +63,7 @@ function keepOpen(folder: string, onClose: () => void) {
   function sync(): Promise<void> {
     timer.refresh();
     const synced = opening.then((handle) => handle.sync());
-    running = synced;
+    running = Promise.allSettled([running, synced]);
     return synced;
   }
 

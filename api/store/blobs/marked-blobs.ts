@@ -5,6 +5,7 @@ import {
   type BlobStore,
   BlobUnavailableError,
 } from './blob-store.ts';
+import { shareRuns } from './shared-runs.ts';
 
 /** What is there is not the federation's store: a folder whose volume is not mounted, another bucket. */
 export class BlobStoreMissingError extends BlobUnavailableError {
@@ -52,8 +53,10 @@ export function markBlobs(blobs: BlobStore, record: StoreRecord, { lookMs }: { l
     return false;
   }
 
+  const lookTogether = shareRuns(look);
+
   async function marked(): Promise<void> {
-    if (performance.now() - seenAt >= lookMs) await look();
+    if (performance.now() - seenAt >= lookMs) await lookTogether();
   }
 
   /** Returns if the blob is lost indeed. */

@@ -123,8 +123,8 @@ describe.each(parts)('each call of the database and the blob store in %s', { tim
     const failed = await failEach(faulty, mode, async (disturbed, what) => {
       expect(await playRound(part, disturbed), what).toBe(expected);
     });
-    // The story is not empty: both kinds of calls are among those that failed.
-    expect(failed.length).toBeGreaterThan(8);
+    // The story is not empty: both kinds of calls are among those that failed. A blob may have been announced ahead.
+    expect(failed.length).toBeGreaterThan(6);
     expect(failed).toEqual(expect.arrayContaining(['create', 'commit of a blob', 'begin', 'commit']));
     expect(await findFaults(test.deps)).toEqual([]);
   });
