@@ -27,8 +27,9 @@ const LEAST_OF_C = 0.6;
 const AIM_OF_C = 0.9;
 
 /**
- * An update's blob past its seal into the f64 accumulator, as the worker does it, against the same file in a C loop that
- * checks nothing, in one that checks by SHA-256, and the way that numpy does it, which checks nothing.
+ * An update's blob past its seal into the f64 accumulator, as the worker does it where its blobs are files (the fold
+ * thread reads them itself), against the same file in a C loop that checks nothing, in one that checks by SHA-256, and
+ * the way that numpy does it, which checks nothing.
  */
 export async function measureFold({ quick, folder, note }: Context): Promise<Row[]> {
   const programs = findFoldPrograms(folder);
