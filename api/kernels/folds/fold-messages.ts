@@ -55,4 +55,4 @@ export interface Done {
 }
 
 /** A multiple of every element's size: values that begin at a chunk's start are never cut by its end. */
-export const CHUNK_BYTES = 1 << 19;
+export const CHUNK_BYTES = 1 << 18;

@@ -11,7 +11,7 @@ import type { Segment } from './segments.ts';
 
 export type { Segment };
 
-/** Inputs of a call that the thread has not answered yet: 2 MiB, and for finish() as much of outputs. */
+/** Inputs of a call that the thread has not answered yet: 1 MiB, and for finish() as much of outputs. */
 const MAX_IN_FLIGHT = 4;
 
 /**
