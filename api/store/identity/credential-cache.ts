@@ -16,8 +16,8 @@ interface Entry {
 }
 
 /**
- * What a replica remembers of credentials: what it has looked up for at most 15 s, what it has computed for longer. `generation` counts the
- * invalidations, so that a look-up that one overtook is not remembered.
+ * What a replica remembers of credentials: what it has looked up for at most 15 s, what it has computed for longer.
+ * `generation` counts the invalidations, so that a look-up that one overtook is not remembered.
  */
 export interface CredentialCache {
   entries: Map<string, Entry>;
