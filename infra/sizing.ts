@@ -28,27 +28,27 @@ export interface Size {
 
 const coefficients = {
   /**
-   * Taking a body: received, hashed, checked for finite values, synced. CPU s/GB of the API. `rounds`, 32 x 10 M: 5.8 CPU s
-   * for each GB that goes up or down, so 11.5 for one of each, less the download and the fold.
+   * Taking a body: received, hashed, checked for finite values, synced. CPU s/GB of the API. `rounds`, 32 x 10 M: 1.85 CPU s
+   * for each GB that goes up or down, so 3.7 for one of each, less the download and the fold.
    */
-  intakeSecondsPerGb: 10.5,
-  /** Sending a model file from memory. CPU s/GB of the API. `downloads`, 40 MB: 0.33. */
-  downloadSecondsPerGb: 0.35,
+  intakeSecondsPerGb: 3.3,
+  /** Sending a model file from memory. CPU s/GB of the API. `downloads`, 40 MB: 0.21. */
+  downloadSecondsPerGb: 0.25,
   /**
    * A request that asks the database, its share of TLS-free HTTP, JSON and logging included. CPU s of the API. `rounds`,
-   * 100 x 0.1 M: 13.5 ms an update, 4.6 ms of them for its bytes.
+   * 100 x 0.1 M: 4.2 ms an update, 1.5 ms of them for its bytes.
    */
-  requestSeconds: 0.0023,
+  requestSeconds: 0.0007,
   /** Requests of a device for one update: token, poll, model, update. */
   requestsPerUpdate: 4,
   /** A device that waits asks again after so long. */
   pollSeconds: 25,
-  /** What a poll costs that is answered by nothing. CPU s of the API. `waiting`, 2,000 devices: 10 % of a core. */
-  pollCpuSeconds: 0.0013,
-  /** Memory of a device that waits. `waiting`, 2,000 devices: 73 KB. */
-  waitingDeviceMb: 0.073,
-  /** Reading a blob, and folding it into f64. CPU s/GB of the worker. `fold`, 10 M: 1.46 GB/s. */
-  foldSecondsPerGb: 0.7,
+  /** What a poll costs that is answered by nothing. CPU s of the API. `waiting`, 2,000 devices: 5.3 % of a core. */
+  pollCpuSeconds: 0.0007,
+  /** Memory of a device that waits. `waiting`, 2,000 devices: 69 KB. */
+  waitingDeviceMb: 0.069,
+  /** Reading a blob, and folding it into f64. CPU s/GB of the worker. `fold`, 10 M: 6.0 GB/s from a local disk. */
+  foldSecondsPerGb: 0.25,
   /** A server with its buffers, and each of the uploads that it takes at once. */
   apiBaseGb: 0.25,
   workerBaseGb: 0.3,
