@@ -1,6 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { runOverFault } from '../../support/acceptance/faults/rounds-over-faults.ts';
+import {
+  expectNotTaken,
+  type Invited,
+  runOverFault,
+} from '../../support/acceptance/faults/rounds-over-faults.ts';
 import { startWire, type Wire } from '../../support/acceptance/faults/wires.ts';
 import { createFederation, type Federation } from '../../support/acceptance/federations.ts';
 import { checkInvariants } from '../../support/acceptance/observed/invariants.ts';
@@ -19,10 +23,13 @@ import { waitFor, waitUntil } from '../../support/acceptance/waiting.ts';
 const SILENCE_MS = 2000;
 const TIMEOUT_SECONDS = 5;
 
-/** The server says that it cannot, and when to ask again. */
-async function expectOutage({ service, devices }: Federation): Promise<void> {
+const requests = ['/readyz', '/v1/assignment?wait=0', '/v1/devices/me'];
+
+/** The server says that it can neither answer these requests nor take the update of who waits, and when to ask again. */
+async function expectOutage(federation: Federation, waiting?: Invited, paths = requests): Promise<void> {
+  const { service, devices } = federation;
   const headers = { authorization: `Bearer ${await devices[0]!.token()}` };
-  for (const path of ['/readyz', '/v1/assignment?wait=0', '/v1/devices/me']) {
+  for (const path of paths) {
     const answer = await waitFor(`${path} is unavailable`, async () => {
       const found = await send(service.url(), { method: 'GET', path, headers });
       return found.status === 200 || found.status === 204 ? undefined : found;
@@ -30,7 +37,12 @@ async function expectOutage({ service, devices }: Federation): Promise<void> {
     assertOutage(answer);
     expect(answer.json()).toMatchObject({ code: 'unavailable' });
   }
+  if (waiting) await expectNotTaken(federation, waiting);
 }
+
+/** What workers could not do because the database ended a statement that took too long. */
+const countCancelled = (service: Service) =>
+  service.logs().match(/.*statement timeout.*a part of the worker failed.*/g)?.length ?? 0;
 
 describe('an API and a worker whose PostgreSQL', { timeout: 120_000 }, () => {
   let database: OwnDatabase;
@@ -61,7 +73,7 @@ describe('an API and a worker whose PostgreSQL', { timeout: 120_000 }, () => {
     await statement(sql).finally(() => sql.end({ timeout: 1 }));
   };
 
-  const faults: Record<string, () => Promise<void>> = {
+  const faults: Record<string, (waiting?: Invited) => Promise<void>> = {
     'is restarted': () => database.restart(),
     'is killed': () => database.kill9(),
     'loses a backend, and with it all': () =>
@@ -71,28 +83,39 @@ describe('an API and a worker whose PostgreSQL', { timeout: 120_000 }, () => {
         async (sql) =>
           sql`select pg_terminate_backend(pid) from unnest(${await listBackends(sql)}::int[]) as pid`,
       ),
-    'has no connection left': async () => {
+    'has no connection left': async (waiting) => {
       const others = await takeAllConnections(database);
-      await expectOutage(federation).finally(others.release);
+      await expectOutage(federation, waiting).finally(others.release);
     },
-    'is slow': async () => {
-      wire.delay(6);
+    // What is asked takes effect all the same, when nobody waits for it any longer.
+    'is so slow that its answers come too late': async (waiting) => {
+      wire.delay(TIMEOUT_SECONDS * 1000 + 500);
+      await expectOutage(federation, waiting).finally(() => wire.delay(0));
     },
+    // It answers, but what touches a round waits until the database itself ends it: connections and locks stay.
+    'keeps statements waiting for longer than they may': (waiting) =>
+      administer((sql) =>
+        sql.begin(async (tx) => {
+          const cancelled = countCancelled(service);
+          await tx`lock table rounds in access exclusive mode`;
+          await expectOutage(federation, waiting, ['/v1/assignment?wait=0']);
+          await waitUntil('the worker gave up, too', () => countCancelled(service) > cancelled);
+        }),
+      ),
     'says nothing for a while': async () => {
       wire.hold();
       await sleep(SILENCE_MS);
       wire.resume();
     },
     // No connection is closed, and new ones are taken: nothing but the silence tells it.
-    'vanishes without a word': async () => {
+    'vanishes without a word': async (waiting) => {
       wire.hold();
-      await expectOutage(federation).finally(wire.resume);
+      await expectOutage(federation, waiting).finally(wire.resume);
     },
   };
 
   it.each(Object.keys(faults))('%s in the middle of a round, goes on by itself', async (name) => {
     await runOverFault(federation, name, faults[name]!);
-    wire.delay(0);
   });
 
   it('did all that lost nothing', async () => {

@@ -16,8 +16,8 @@ export const patient = { deadlineMs: 120_000, pendingMs: 120_000, presenceMs: 60
 
 /**
  * Two rounds of all devices. In the first, a fault comes when half of the updates are in, and the others are sent into
- * it, but for one that waits until it is over; in the second, it comes as soon as the last update is acknowledged. Devices see nothing but answers and outages,
- * every update that was acknowledged is folded, and no process has died.
+ * it, but for one that waits until it is over; in the second, it comes as soon as the last update is acknowledged.
+ * Devices see nothing but answers and outages, every update that was acknowledged is folded, and no process has died.
  */
 export async function runOverFault(
   federation: Federation,
@@ -74,24 +74,30 @@ export async function expectAllFolded(
 
 /** The server says that it is not ready, that it cannot take the update of who waits, and when to ask again. */
 export async function expectOutage(
-  { service, train }: Federation,
+  federation: Federation,
   waiting?: Invited,
 ): Promise<Record<string, string>> {
+  const { service } = federation;
   const ready = await waitFor('the server is not ready', async () => {
     const answer = await send(service.url(), { method: 'GET', path: '/readyz' });
     return answer.status === 200 ? undefined : answer;
   });
   assertOutage(ready);
-  if (waiting) {
-    const { device, assignment } = waiting;
-    const { file: body } = await train(assignment);
-    const headers = { ...rawHeaders(body), authorization: `Bearer ${await device.token()}` };
-    const path = assignment.update!.url;
-    const update = await send(service.url(), { method: 'PUT', path, body, headers });
-    assertOutage(update);
-    expect(update.json()).toMatchObject({ code: 'unavailable' });
-  }
+  if (waiting) await expectNotTaken(federation, waiting);
   return ready.json<{ checks: Record<string, string> }>().checks;
+}
+
+/** The server says that it cannot take the update of who waits, and when to send it again. */
+export async function expectNotTaken(
+  { service, train }: Federation,
+  { device, assignment }: Invited,
+): Promise<void> {
+  const { file: body } = await train(assignment);
+  const headers = { ...rawHeaders(body), authorization: `Bearer ${await device.token()}` };
+  const path = assignment.update!.url;
+  const answer = await send(service.url(), { method: 'PUT', path, body, headers });
+  assertOutage(answer);
+  expect(answer.json()).toMatchObject({ code: 'unavailable' });
 }
 
 export async function expectAlive(members: readonly Member[]): Promise<void> {
