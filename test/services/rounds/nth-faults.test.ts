@@ -10,8 +10,10 @@ import {
   completeUpload,
   requireUpload,
 } from '../../../api/services/rounds/uploads.ts';
+import { createWaitingRoom, type WaitingRoom } from '../../../api/services/rounds/waiting-room.ts';
 import { sweepBlobs } from '../../../api/services/sweeper.ts';
 import { createFileBlobs } from '../../../api/store/blobs/file-blobs.ts';
+import { createCredentialCache } from '../../../api/store/identity/credential-cache.ts';
 import { blobs } from '../../../api/store/schema.ts';
 import { createTestApp, type TestApp } from '../../support/app.ts';
 import { keysOf } from '../../support/blobs.ts';
@@ -37,13 +39,18 @@ import {
 let test: TestApp;
 let dir: string;
 let faulty: FaultyDeps;
+let waitingRoom: WaitingRoom;
 let folds: FoldThread;
 let expected: string;
 beforeAll(async () => {
   dir = await mkdtemp(memoryFolder('fededge-faults-'));
   test = await createTestApp({ blobs: createFileBlobs({ dir }) });
+  // Nobody tells it that anything has changed: what it remembers is as stale as can be.
+  const credentials = createCredentialCache({ subscribe: () => () => undefined });
+  waitingRoom = createWaitingRoom({ ...test.deps, credentials });
   // Every update is followed by a checkpoint, whose calls fail in turn like all others.
-  faulty = createFaultyDeps({ ...test.deps, config: { ...test.deps.config, checkpointUpdates: 1 } });
+  const config = { ...test.deps.config, checkpointUpdates: 1 };
+  faulty = createFaultyDeps({ ...test.deps, credentials, config });
   folds = createFoldThread();
   expected = await playRound('none', (work) => work());
 });
@@ -53,7 +60,7 @@ afterAll(async () => {
   await rm(dir, { recursive: true, force: true });
 });
 
-const parts = ['intake', 'resumable intake', 'fold', 'publish'] as const;
+const parts = ['intake', 'intake after a poll', 'resumable intake', 'fold', 'publish'] as const;
 type Part = (typeof parts)[number];
 type Play = <T>(work: () => Promise<T>) => Promise<T>;
 
@@ -76,15 +83,17 @@ async function playRound(part: Part | 'none', disturbed: Play): Promise<string> 
   });
   await advanceRounds(test.deps);
   const open = await openAssignments(test.deps, seeded.devices);
+  if (part === 'intake after a poll') await pollAll(open);
   const worker = createTestWorker(deps, { folds });
   const send = (i: number) => sendUpdate(deps, open[i]!, valuesOf(i), examplesOf(i));
-  const play = (name: Part, work: () => Promise<unknown>) => (name === part ? disturbed(work) : work());
+  const sendSecond = () => (part === 'resumable intake' ? sendInParts(deps, open[1]!, 1) : send(1));
+  const play = (names: readonly Part[], work: () => Promise<unknown>) =>
+    names.some((name) => name === part) ? disturbed(work) : work();
   await send(0);
-  if (part === 'resumable intake') await disturbed(() => sendInParts(deps, open[1]!, 1));
-  else await play('intake', () => send(1));
-  await play('fold', () => worker.folder.step());
+  await play(['intake', 'intake after a poll', 'resumable intake'], sendSecond);
+  await play(['fold'], () => worker.folder.step());
   await send(2);
-  await play('publish', () => worker.folder.step());
+  await play(['publish'], () => worker.folder.step());
   await worker.folder.close();
   const [round] = await view.rounds(test.deps, seeded.runId);
   const [, version] = await view.versions(test.deps, seeded.modelId);
@@ -100,8 +109,19 @@ async function playRound(part: Part | 'none', disturbed: Play): Promise<string> 
   return version!.digest;
 }
 
-/** Of its own: what went before would count as load, under which blobs are announced ahead and a call is missing. */
+/**
+ * The service keeps for each database how many updates come in a second: under load it announces their blobs ahead, and
+ * an update then makes a call less. A database object of its own is what no other round has counted for.
+ */
 const withoutLoad = (deps: Deps): Deps => ({ ...deps, db: { ...deps.db } });
+
+/** Each device is told what it has to do: its update is let in from memory. */
+async function pollAll(open: Awaited<ReturnType<typeof openAssignments>>): Promise<void> {
+  for (const { id, device } of open) {
+    const told = await waitingRoom.wait(device, 0, new AbortController().signal);
+    expect(told).toMatchObject({ status: 'assigned', assignment: { id } });
+  }
+}
 
 /** An upload in two parts that goes on where it stands. */
 async function sendInParts(deps: Deps, { id, device }: { id: string; device: DevicePrincipal }, i: number) {
@@ -121,14 +141,26 @@ function appendOf(file: Buffer, start: number): Append {
   return { ...declare(body), start, completes, totalBytes: undefined };
 }
 
+/** The assignment, as the tables have it. */
+const lookUp = expect.stringContaining('select "rounds"."kind"');
+/** What each part asks for besides what all of them write. */
+const also: Record<Part, unknown> = {
+  intake: expect.arrayContaining([lookUp]),
+  'intake after a poll': expect.not.arrayContaining([lookUp]),
+  'resumable intake': expect.arrayContaining([lookUp, 'read']),
+  fold: expect.arrayContaining(['read', 'read of a file']),
+  publish: expect.arrayContaining(['read', 'read of a file']),
+};
+
 describe.each(parts)('each call of the database and the blob store in %s', { timeout: 180_000 }, (part) => {
   it.each(faultModes)('may fail %s: the same again leads to the same bytes', async (mode) => {
     const failed = await failEach(faulty, mode, async (disturbed, what) => {
       expect(await playRound(part, disturbed), what).toBe(expected);
     });
-    // The story is not empty: both kinds of calls are among those that failed.
+    // The story is not empty: all kinds of calls are among those that failed.
     expect(failed.length).toBeGreaterThan(6);
     expect(failed).toEqual(expect.arrayContaining(['create', 'commit of a blob', 'begin', 'commit']));
+    expect(failed).toEqual(also[part]);
     expect(await findFaults(test.deps)).toEqual([]);
   });
 });

@@ -1,8 +1,10 @@
+import { dirname, join } from 'node:path';
 import { drizzle } from 'drizzle-orm/postgres-js';
 import type postgres from 'postgres';
 import type { Deps } from '../../../api/deps.ts';
 import { toFedEdgeError } from '../../../api/http/contract/problems.ts';
 import {
+  type BlobBytes,
   type BlobStore,
   BlobUnavailableError,
   type BlobWriter,
@@ -159,8 +161,9 @@ function failingQuery(
   };
 }
 
+const out = () => new BlobUnavailableError('injected');
+
 function failingBlobs(blobs: BlobStore, trigger: Trigger): BlobStore {
-  const out = () => new BlobUnavailableError('injected');
   async function call<T>(what: string, work: () => Promise<T>): Promise<T> {
     const failAfter = trigger.pass(what, out);
     const result = await work();
@@ -188,14 +191,42 @@ function failingBlobs(blobs: BlobStore, trigger: Trigger): BlobStore {
       }
       return failingWriter(writer);
     },
-    async *read(key, range) {
-      for await (const chunk of blobs.read(key, range)) {
-        const failAfter = trigger.pass('read', out);
-        yield chunk;
-        failAfter();
-      }
-    },
+    read: (key, range) => failingBytes(blobs.read(key, range), trigger),
     size: (key) => call('size', () => blobs.size(key)),
     delete: (key) => call('delete', () => blobs.delete(key)),
   };
+}
+
+/** Every chunk counts, and so does a file as a whole where there is one: others may read that by its path. */
+function failingBytes(bytes: BlobBytes, trigger: Trigger): BlobBytes {
+  const { path } = bytes;
+  const chunks = failingChunks(bytes, trigger);
+  if (path === undefined) return Object.assign(chunks, { path });
+  let failAfter: () => void;
+  try {
+    failAfter = trigger.pass('read of a file', out);
+  } catch (error) {
+    // No file can be opened below a file.
+    return Object.assign(brokenChunks(error), { path: join(path, 'out') });
+  }
+  try {
+    failAfter();
+    return Object.assign(chunks, { path });
+  } catch (error) {
+    // A folder can be opened, but not be read.
+    return Object.assign(brokenChunks(error), { path: dirname(path) });
+  }
+}
+
+async function* failingChunks(bytes: BlobBytes, trigger: Trigger): AsyncGenerator<Uint8Array> {
+  for await (const chunk of bytes) {
+    const failAfter = trigger.pass('read', out);
+    yield chunk;
+    failAfter();
+  }
+}
+
+// biome-ignore lint/correctness/useYield: it fails before it has anything to give.
+async function* brokenChunks(error: unknown): AsyncGenerator<Uint8Array> {
+  throw error;
 }
