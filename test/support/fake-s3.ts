@@ -10,6 +10,10 @@ export type Fault =
   | { kind: 'refuse' }
   /** The request has its effect; its answer is lost. */
   | { kind: 'lose-answer' }
+  /** The request is received and forgotten; the connection stays open. */
+  | { kind: 'silent' }
+  /** The request has its effect, and no answer ever comes; the connection stays open. */
+  | { kind: 'silent-after-effect' }
   /** The answer's body breaks off after so many bytes. */
   | { kind: 'cut'; bytes: number }
   /** The answer's body stops after so many bytes and the connection stays open. */
@@ -108,9 +112,11 @@ async function handle(state: State, request: IncomingMessage, response: ServerRe
   const index = state.faults.findIndex(({ match }) => match.test(line));
   const fault = index < 0 ? undefined : state.faults.splice(index, 1)[0]?.fault;
   if (fault?.kind === 'refuse') return void request.socket.destroy();
+  if (fault?.kind === 'silent') return;
   if (fault?.kind === 'status') return send(response, method, problem(fault.status, 'InjectedFault'));
   const answer = bucket === state.bucket ? answerTo(state, call) : problem(404, 'NoSuchBucket');
   if (fault?.kind === 'lose-answer') return void request.socket.destroy();
+  if (fault?.kind === 'silent-after-effect') return;
   if (fault) return sendPartly(response, answer, fault);
   send(response, method, answer);
 }
@@ -133,6 +139,7 @@ function answerTo(state: State, call: Call): Answer {
   const refusal = checkSignature(call);
   if (refusal) return refusal;
   if (call.key === '') return answerBucket(state, call);
+  if (call.method === 'PUT' && !call.headers['content-length']) return problem(411, 'MissingContentLength');
   const uploadId = call.query.get('uploadId');
   if (call.query.has('uploads')) return beginUpload(state, call);
   if (uploadId !== null) return answerUpload(state, call, uploadId);
@@ -219,8 +226,9 @@ function completeUpload(state: State, call: Call, id: string, upload: Upload): A
   const whole = parts as Buffer[];
   if (whole.slice(0, -1).some((part) => part.length < minPartBytes)) return problem(400, 'EntityTooSmall');
   const answer = store(state, call, Buffer.concat(whole), upload.metadata);
-  if (answer.status === 200) state.uploads.delete(id);
-  return answer;
+  if (answer.status !== 200) return answer;
+  state.uploads.delete(id);
+  return xml('<CompleteMultipartUploadResult></CompleteMultipartUploadResult>');
 }
 
 function store(state: State, call: Call, bytes: Buffer, metadata: Record<string, string>): Answer {
