@@ -151,18 +151,9 @@ export function openFederationBlobs(
 /** Where blobs are: S3 if it is configured, else the data folder. */
 export function openBlobs({ s3, dataDir }: Config, failpoint: Deps['failpoint']): BlobStore {
   if (!s3) return createFileBlobs({ dir: join(dataDir, 'blobs'), failpoint });
-  const { url, region, accessKeyId, secretAccessKey } = s3;
+  const { url, ...access } = s3;
   const { origin, pathname } = new URL(url);
   const [bucket = '', ...folders] = pathname.split('/').filter((part) => part !== '');
   const prefix = folders.map((folder) => `${folder}/`).join('');
-  return createS3Blobs({
-    endpoint: origin,
-    bucket,
-    prefix,
-    pathStyle: true,
-    region,
-    accessKeyId,
-    secretAccessKey,
-    failpoint,
-  });
+  return createS3Blobs({ ...access, endpoint: origin, bucket, prefix, pathStyle: true, failpoint });
 }

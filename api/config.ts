@@ -34,6 +34,7 @@ const environment = z.object({
   FEDEDGE_S3_REGION: z.string().min(1).default('us-east-1'),
   FEDEDGE_S3_ACCESS_KEY_ID: z.string().min(1).optional(),
   FEDEDGE_S3_SECRET_ACCESS_KEY: z.string().min(1).optional(),
+  FEDEDGE_S3_TIMEOUT_SECONDS: z.coerce.number().int().min(2).max(600).default(20),
   FEDEDGE_TOKEN_KEYS: z.string().min(1).optional(),
   FEDEDGE_OPERATOR_KEY: z
     .string()
@@ -77,8 +78,8 @@ export interface Config {
   databaseConnections: number;
   /** A database that does not answer for so long is unavailable. */
   databaseTimeoutMs: number;
-  /** `url` is endpoint/bucket, then a prefix if the bucket is shared. Unset: files in the data folder. */
-  s3: { url: string; region: string; accessKeyId: string; secretAccessKey: string } | undefined;
+  /** Unset: blobs are files in the data folder. */
+  s3: S3Config | undefined;
   /** A file with the token signing keys (a JWK set with private keys). Unset: made in the data folder. */
   tokenKeysFile: string | undefined;
   /** A first operator key given from outside. Unset: made on the first start. */
@@ -104,6 +105,16 @@ export interface Config {
   checkpointUpdates: number | undefined;
   /** `NAME` or `NAME:COUNT`: kill this process the COUNTth time that it passes there. For fault tests. */
   failpoint: string | undefined;
+}
+
+export interface S3Config {
+  /** Endpoint/bucket, then a prefix if the bucket is shared. */
+  url: string;
+  region: string;
+  accessKeyId: string;
+  secretAccessKey: string;
+  /** A service that gives no sign of life for so long is unavailable. */
+  timeoutMs: number;
 }
 
 /** Parses the environment once. Throws ConfigError with every fault. */
@@ -202,5 +213,6 @@ function readS3(env: z.infer<typeof environment>): Config['s3'] {
   const { FEDEDGE_S3_URL: url, FEDEDGE_S3_ACCESS_KEY_ID: accessKeyId } = env;
   const secretAccessKey = env.FEDEDGE_S3_SECRET_ACCESS_KEY;
   if (!url || !accessKeyId || !secretAccessKey) return undefined;
-  return { url, region: env.FEDEDGE_S3_REGION, accessKeyId, secretAccessKey };
+  const timeoutMs = env.FEDEDGE_S3_TIMEOUT_SECONDS * 1000;
+  return { url, region: env.FEDEDGE_S3_REGION, accessKeyId, secretAccessKey, timeoutMs };
 }

@@ -57,6 +57,7 @@ describe('loadConfig', () => {
       region: 'us-east-1',
       accessKeyId: 'id',
       secretAccessKey: 'secret',
+      timeoutMs: 20_000,
     });
     expect(faultsOf({ ...s3, FEDEDGE_S3_URL: 'https://s3.example.org' })).toHaveLength(1);
   });

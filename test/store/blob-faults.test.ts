@@ -55,7 +55,7 @@ describe('blobs on a troubled S3', () => {
   beforeAll(async () => {
     fake = await startFakeS3({ bucket: 'blobs' });
     const { endpoint, bucket } = fake;
-    const timing = { retryBaseMs: 1, requestTimeoutMs: 500 };
+    const timing = { retryBaseMs: 1, timeoutMs: 1500 };
     store = createS3Blobs({ ...credentials, endpoint, bucket, pathStyle: true, partBytes, ...timing });
   });
   afterAll(() => fake.close());
@@ -66,6 +66,8 @@ describe('blobs on a troubled S3', () => {
     { match: /^PUT/, fault: { kind: 'status', status: 409 } },
     { match: /^PUT/, fault: { kind: 'refuse' } },
     { match: /^PUT/, fault: { kind: 'lose-answer' } },
+    { match: /^PUT/, fault: { kind: 'silent' } },
+    { match: /^PUT/, fault: { kind: 'silent-after-effect' } },
   ] as const)('a small write survives $fault', async (trouble) => {
     const key = `update/${randomUUID()}`;
     fake.faults.push(trouble);
@@ -80,6 +82,13 @@ describe('blobs on a troubled S3', () => {
     { match: /^PUT .*partNumber=1/, fault: { kind: 'lose-answer' } },
     { match: /^POST .*uploadId=/, fault: { kind: 'status', status: 500 } },
     { match: /^POST .*uploadId=/, fault: { kind: 'lose-answer' } },
+    { match: /^POST .*uploads=/, fault: { kind: 'stall', bytes: 20 } },
+    { match: /^PUT .*partNumber=2/, fault: { kind: 'silent' } },
+    { match: /^PUT .*partNumber=2/, fault: { kind: 'silent-after-effect' } },
+    { match: /^PUT .*partNumber=3/, fault: { kind: 'silent-after-effect' } },
+    { match: /^POST .*uploadId=/, fault: { kind: 'silent-after-effect' } },
+    { match: /^POST .*uploadId=/, fault: { kind: 'stall', bytes: 20 } },
+    { match: /^POST .*uploadId=/, fault: { kind: 'cut', bytes: 20 } },
   ] as const)('a large write survives $match $fault', async (trouble) => {
     const key = `update/${randomUUID()}`;
     fake.faults.push(trouble);

@@ -55,7 +55,7 @@ async function fakeS3Rig(): Promise<Rig> {
     partBytes,
   };
   return {
-    open: (options) => createS3Blobs({ ...shared, requestTimeoutMs: 500, ...options }),
+    open: (options) => createS3Blobs({ ...shared, timeoutMs: 1500, ...options }),
     temporary: async () => fake.uploads.size,
     age: async () => {
       for (const upload of fake.uploads.values()) upload.initiatedAt = new Date(1000);

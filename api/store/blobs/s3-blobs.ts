@@ -1,4 +1,5 @@
 import { assertKey, assertPrefix, type BlobStore, type Failpoint } from './blob-store.ts';
+import { createPatience } from './s3-patience.ts';
 import { readS3Object } from './s3-reader.ts';
 import {
   createS3Sender,
@@ -20,17 +21,21 @@ export type { S3Options } from './s3-requests.ts';
  * stored, the object not yet visible).
  */
 export function createS3Blobs(options: S3Options & { partBytes?: number; failpoint?: Failpoint }): BlobStore {
-  const { prefix = '', partBytes = 8 << 20, failpoint = () => {} } = options;
-  const stallMs = options.requestTimeoutMs ?? defaultTimeoutMs;
+  const { prefix = '', partBytes = 8 << 20, failpoint = () => {}, timeoutMs = defaultTimeoutMs } = options;
+  const newPatience = () => createPatience(timeoutMs);
   const send = createS3Sender(options);
   const objectKey = (key: string) => {
     assertKey(key);
     return prefix + key;
   };
   return {
-    create: async (key, expected) =>
-      createS3Writer(send, { key, objectKey: objectKey(key) }, { partBytes, failpoint }, expected?.bytes),
-    read: (key, range) => readS3Object(send, { key, objectKey: objectKey(key) }, stallMs, range),
+    async create(key, expected) {
+      const names = { key, objectKey: objectKey(key) };
+      const patience = newPatience();
+      const sendInTime: SendS3 = (request) => send(request, patience);
+      return createS3Writer(sendInTime, names, { partBytes, failpoint }, expected?.bytes);
+    },
+    read: (key, range) => readS3Object(send, { key, objectKey: objectKey(key) }, newPatience(), range),
     size: async (key) => sizeOf(send, objectKey(key)),
     delete: async (key) => deleteObject(send, objectKey(key)),
     list: (keys) => listObjects(send, prefix, keys),

@@ -5,6 +5,7 @@ import {
   BlobUnavailableError,
   maxChunkBytes,
 } from './blob-store.ts';
+import type { Patience } from './s3-patience.ts';
 import { type S3Request, type SendS3, s3Error, textOf } from './s3-requests.ts';
 
 const maxResumes = 5;
@@ -18,7 +19,7 @@ interface Names {
 export async function* readS3Object(
   send: SendS3,
   names: Names,
-  stallMs: number,
+  patience: Patience,
   range?: BlobRange,
 ): AsyncGenerator<Uint8Array> {
   if (range) assertRange(range);
@@ -26,30 +27,33 @@ export async function* readS3Object(
   let position = range?.start ?? 0;
   let tag: string | undefined;
   for (let breaks = 0; ; breaks += 1) {
-    const stall = createStall(stallMs);
+    const watch = patience.watch();
     try {
-      const opened = await openObject(send, names, { position, end: range?.end, tag, signal: stall.signal });
+      const opening = { position, end: range?.end, tag, signal: watch.signal };
+      const opened = await openObject(send, names, opening, patience);
       if (!opened) return;
       tag = opened.tag;
-      stall.watch();
+      watch.expect();
       for await (const chunk of opened.body) {
         // The consumer's time is not the network's.
-        stall.pause();
+        watch.rest();
+        patience.restore();
         breaks = 0;
         // Some services answer more than they were asked for.
         const wanted = chunk.subarray(0, end - position);
         position += wanted.byteLength;
         yield* cut(wanted);
         if (position >= end) return;
-        stall.watch();
+        watch.expect();
       }
       return;
     } catch (error) {
       if (error instanceof BlobMissingError || error instanceof BlobUnavailableError) throw error;
-      if (breaks < maxResumes) continue;
+      watch.rest();
+      if (breaks < maxResumes && !patience.isOver()) continue;
       throw new BlobUnavailableError(`GET ${names.objectKey}: ${(error as Error).message}`, { cause: error });
     } finally {
-      stall.pause();
+      watch.rest();
     }
   }
 }
@@ -63,14 +67,19 @@ interface Opening {
 }
 
 /** Undefined when nothing is left to read. */
-async function openObject(send: SendS3, { key, objectKey }: Names, { position, end, tag, signal }: Opening) {
+async function openObject(
+  send: SendS3,
+  { key, objectKey }: Names,
+  { position, end, tag, signal }: Opening,
+  patience: Patience,
+) {
   const isEmpty = end !== undefined && position >= end;
   const isPart = !isEmpty && (position > 0 || end !== undefined);
   const headers: Record<string, string> = {};
   if (isPart) headers.range = `bytes=${position}-${end === undefined ? '' : end - 1}`;
   if (tag) headers['if-match'] = tag;
   const request: S3Request = { method: isEmpty ? 'HEAD' : 'GET', key: objectKey, headers, signal };
-  const response = await send(request);
+  const response = await send(request, patience);
   if (response.status === 416) {
     await response.body?.cancel();
     return undefined;
@@ -88,19 +97,4 @@ function* cut(chunk: Uint8Array): Generator<Uint8Array> {
   for (let start = 0; start < chunk.byteLength; start += maxChunkBytes) {
     yield chunk.subarray(start, start + maxChunkBytes);
   }
-}
-
-/** Aborts a download that brings nothing for `stallMs` while it is watched. */
-function createStall(stallMs: number) {
-  const controller = new AbortController();
-  let timer: NodeJS.Timeout | undefined;
-  const pause = () => clearTimeout(timer);
-  return {
-    signal: controller.signal,
-    pause,
-    watch() {
-      pause();
-      timer = setTimeout(() => controller.abort(new Error(`nothing came for ${stallMs} ms`)), stallMs);
-    },
-  };
 }

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { AwsV4Signer } from 'aws4fetch';
 import { BlobUnavailableError } from './blob-store.ts';
+import { readWhole, sentBody } from './s3-bodies.ts';
+import { createPatience, type Patience, type Watch } from './s3-patience.ts';
 
 /** Where the bucket is and how to reach it. */
 export interface S3Options {
@@ -16,8 +17,8 @@ export interface S3Options {
   pathStyle?: boolean;
   /** Put before every key, to share a bucket; ends with a slash. */
   prefix?: string;
-  /** How long one request may take, bodies included; for a download, how long it may pause. 60 s by default. */
-  requestTimeoutMs?: number;
+  /** How long the service may be silent, the tries of a request together, before it counts as out. 20 s by default. */
+  timeoutMs?: number;
   /** Tries of one request, the first included. */
   attempts?: number;
   /** The first retry waits a random part of this, each later one of twice as much, up to 5 s. */
@@ -33,32 +34,42 @@ export interface S3Request {
   query?: Record<string, string>;
   headers?: Record<string, string>;
   body?: Uint8Array<ArrayBuffer> | string;
-  /** For answers of any length: the time limit then covers the answer's head alone, the signal its body. */
+  /** For answers of any length: the body of a success is then not read yet, and the signal ends it. */
   signal?: AbortSignal;
 }
 
-export type SendS3 = (request: S3Request) => Promise<Response>;
+/** `patience`: what several requests have together, one after the other. Each has its own unless it is given one. */
+export type SendS3 = (request: S3Request, patience?: Patience) => Promise<Response>;
 
-export const defaultTimeoutMs = 60_000;
+export const defaultTimeoutMs = 20_000;
 const maxDelayMs = 5_000;
 
 /**
  * Signs (SigV4, with the body's SHA-256, so that the service verifies what arrived) and sends. Network faults,
- * timeouts, 429 and 5xx are tried again with full jitter; in the end they throw BlobUnavailableError.
+ * silence, 429 and 5xx are tried again with full jitter; in the end they throw BlobUnavailableError.
  */
 export function createS3Sender(options: S3Options): SendS3 {
-  const { attempts = 6, retryBaseMs = 100 } = options;
+  const { attempts = 6, retryBaseMs = 100, timeoutMs = defaultTimeoutMs } = options;
   const cache = new Map<string, ArrayBuffer>();
-  return async (request) => {
-    let cause: unknown;
+  return async (request, patience = createPatience(timeoutMs)) => {
+    let cause: unknown = new Error('it was silent before');
     for (let attempt = 1; attempt <= attempts; attempt += 1) {
-      if (attempt > 1) await sleep(Math.random() * Math.min(maxDelayMs, retryBaseMs * 2 ** (attempt - 2)));
+      if (attempt > 1) await patience.pause(delayBefore(attempt, retryBaseMs));
+      if (patience.isOver()) break;
+      const watch = patience.watch();
       try {
-        const response = await sendOnce(options, cache, request);
-        if (response.status < 500 && response.status !== 429) return response;
+        watch.expect();
+        const response = await sendOnce(options, cache, request, watch);
+        if (response.status < 500 && response.status !== 429) {
+          // Of an answer of any length the body counts.
+          if (!request.signal) patience.restore();
+          return response;
+        }
         cause = await s3Error(request, response);
       } catch (error) {
         cause = error;
+      } finally {
+        watch.rest();
       }
     }
     const what = `${request.method} ${request.key ?? options.bucket}`;
@@ -66,9 +77,17 @@ export function createS3Sender(options: S3Options): SendS3 {
   };
 }
 
-async function sendOnce(options: S3Options, cache: Map<string, ArrayBuffer>, request: S3Request) {
-  const { region, accessKeyId, secretAccessKey, sessionToken, requestTimeoutMs = defaultTimeoutMs } = options;
-  const { fetch = globalThis.fetch } = options;
+function delayBefore(attempt: number, baseMs: number): number {
+  return Math.random() * Math.min(maxDelayMs, baseMs * 2 ** (attempt - 2));
+}
+
+async function sendOnce(
+  options: S3Options,
+  cache: Map<string, ArrayBuffer>,
+  request: S3Request,
+  watch: Watch,
+): Promise<Response> {
+  const { region, accessKeyId, secretAccessKey, sessionToken, fetch = globalThis.fetch } = options;
   const body = request.body ?? '';
   const signer = new AwsV4Signer({
     method: request.method,
@@ -82,15 +101,12 @@ async function sendOnce(options: S3Options, cache: Map<string, ArrayBuffer>, req
     cache,
   });
   const { url, headers, method } = await signer.sign();
-  const sent = { method, headers, redirect: 'error', ...(request.body && { body: request.body }) } as const;
-  if (!request.signal) return await fetch(url, { ...sent, signal: AbortSignal.timeout(requestTimeoutMs) });
-  const late = new AbortController();
-  const timer = setTimeout(() => late.abort(new Error('no answer in time')), requestTimeoutMs);
-  try {
-    return await fetch(url, { ...sent, signal: AbortSignal.any([request.signal, late.signal]) });
-  } finally {
-    clearTimeout(timer);
-  }
+  const signal = request.signal ? AbortSignal.any([request.signal, watch.signal]) : watch.signal;
+  const sent = sentBody(request.body, watch.expect);
+  // Of a stream nobody else tells it, and S3 takes nothing without.
+  if (sent.duplex) headers.set('content-length', String(body.length));
+  const response = await fetch(url, { method, headers, redirect: 'error', signal, ...sent });
+  return request.signal && response.ok ? response : readWhole(response, watch.expect);
 }
 
 function urlOf({ endpoint, region, bucket, pathStyle }: S3Options, { key = '', query }: S3Request): string {

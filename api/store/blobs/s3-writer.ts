@@ -114,7 +114,7 @@ function createParts(target: Target) {
     async abandon(): Promise<void> {
       await underWay.catch(() => {});
       if (uploadId === undefined) return;
-      // What stays when this fails is found by sweepTemporary.
+      // What stays when this fails is found by sweepTemporary; a service that was silent is not waited for again.
       const request: S3Request = { method: 'DELETE', key: objectKey, query: { uploadId } };
       const response = await send(request).catch(() => undefined);
       await response?.body?.cancel().catch(() => {});

@@ -206,6 +206,7 @@ describe('from S3', () => {
         region: 'us-east-1',
         accessKeyId: 'test-key',
         secretAccessKey: 'test-secret',
+        timeoutMs: 20_000,
       };
       expect(await release({ s3: 's3://models/none' }, { config: { s3 } })).toMatchObject(refused('404'));
       expect(await release({ s3: 's3://models/mnist/7.safetensors' }, { config: { s3 } })).toEqual(done());
