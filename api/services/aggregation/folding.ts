@@ -89,6 +89,8 @@ export function createFolder(context: FoldContext): Folder {
     failures: unknown[],
     work: () => Promise<void>,
   ): Promise<void> {
+    // In an outage each round would take its time to fail.
+    if (signal.aborted) return;
     try {
       await work();
     } catch (error) {
