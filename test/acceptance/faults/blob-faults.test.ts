@@ -5,6 +5,7 @@ import {
   contributeAll,
   expectAlive,
   expectAllFolded,
+  expectNotTaken,
   expectOutage,
   patient,
   runOverFault,
@@ -30,6 +31,7 @@ describe('an API and a worker whose S3', { timeout: 120_000 }, () => {
         FEDEDGE_S3_URL: `${s3.endpoint}/blobs/federation`,
         FEDEDGE_S3_ACCESS_KEY_ID: 'test-key',
         FEDEDGE_S3_SECRET_ACCESS_KEY: 'test-secret',
+        FEDEDGE_S3_TIMEOUT_SECONDS: '2',
       },
     );
     federation = await createFederation(service, 4);
@@ -48,6 +50,7 @@ describe('an API and a worker whose S3', { timeout: 120_000 }, () => {
     ['breaks connections', /^/, { kind: 'refuse' }],
     ['answers 503 now and then', /^/, { kind: 'status', status: 503 }],
     ['cuts what it sends', /^GET [^?]+$/, { kind: 'cut', bytes: 100 }],
+    ['carries writes out without a word', /^PUT /, { kind: 'silent-after-effect' }],
   ])('%s in the middle of a round, goes on by itself', async (name, match, fault) => {
     await runOverFault(federation, name, async () => fail(5, match, fault));
     // Ten were put there: they were met.
@@ -60,6 +63,41 @@ describe('an API and a worker whose S3', { timeout: 120_000 }, () => {
       fail(100_000, /^/, { kind: 'status', status: 503 });
       expect(await expectOutage(federation, waiting)).toMatchObject({ database: 'ok' });
       s3.faults.length = 0;
+    });
+  });
+
+  it('carries every write out and answers none, goes on by itself', async () => {
+    await runOverFault(federation, 'mute', async (waiting) => {
+      const stored = s3.objects.size;
+      fail(100_000, /^PUT /, { kind: 'silent-after-effect' });
+      if (waiting) {
+        await expectNotTaken(federation, waiting);
+        // Its bytes are there, but nobody knows.
+        expect(s3.objects.size).toBeGreaterThan(stored);
+      }
+      s3.faults.length = 0;
+    });
+  });
+
+  it('is silent in the middle of a round, goes on by itself', async () => {
+    await runOverFault(federation, 'silent', async (waiting) => {
+      fail(100_000, /^/, { kind: 'silent' });
+      expect(await expectOutage(federation, waiting)).toMatchObject({ database: 'ok' });
+      s3.faults.length = 0;
+    });
+  });
+
+  it('is silent while a worker folds: the worker ends in order all the same', async () => {
+    const [worker] = service.workers;
+    await runOverFault(federation, 'silent at the end', async (waiting) => {
+      if (waiting) return;
+      fail(100_000, /^/, { kind: 'silent' });
+      const before = s3.faults.length;
+      await waitUntil('the worker asks for its blobs', () => s3.faults.length < before);
+      await worker!.stop();
+      expect(await worker!.ended()).toBe(null);
+      s3.faults.length = 0;
+      await worker!.start();
     });
   });
 
