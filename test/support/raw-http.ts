@@ -48,6 +48,30 @@ export function openRaw(port: number): RawConnection {
   };
 }
 
+const SIP_BYTES = 8;
+const SIP_MS = 20;
+
+/** Sends a request and takes the answer by a few bytes now and then: no more leaves the system's buffers. */
+export function readSlowly(port: number, request: string) {
+  let taken = 0;
+  let begin = () => {};
+  const begun = new Promise<void>((resolve) => (begin = resolve));
+  const onSip = (bytes: number) => {
+    taken += bytes;
+    begin();
+    return false;
+  };
+  const socket = connect({
+    port,
+    host: '127.0.0.1',
+    onread: { buffer: new Uint8Array(SIP_BYTES), callback: onSip },
+  });
+  const timer = setInterval(() => socket.resume(), SIP_MS);
+  socket.on('error', () => {}).once('close', () => clearInterval(timer));
+  socket.write(request);
+  return { begun, taken: () => taken, stop: () => socket.destroy() };
+}
+
 /** The head of a request, with the empty line. */
 export function requestHead(method: string, path: string, headers: Record<string, string>): string {
   const lines = Object.entries({ host: '127.0.0.1', ...headers }).map(

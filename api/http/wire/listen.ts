@@ -4,7 +4,7 @@ import { getRequestListener } from '@hono/node-server';
 import type { OpenAPIHono } from '@hono/zod-openapi';
 import type { AppEnv } from '../context.ts';
 import { groupAddress } from '../limits/client-addresses.ts';
-import { closeStalled } from './progress.ts';
+import { closeStalled, lookMs } from './progress.ts';
 import type { Quick } from './quick-downloads.ts';
 
 export interface Listening {
@@ -26,7 +26,7 @@ export interface ConnectionLimits {
   headMs: number;
 }
 
-const defaultLimits: ConnectionLimits = {
+export const defaultLimits: ConnectionLimits = {
   most: Number.POSITIVE_INFINITY,
   mostPerAddress: Number.POSITIVE_INFINITY,
   stalledMs: 10_000,
@@ -35,18 +35,29 @@ const defaultLimits: ConnectionLimits = {
 
 /** Idle connections are looked for so often while the server closes. */
 const CLOSING_TICK_MS = 25;
-/** Longer than any long poll, and than the pauses between the pings of an event stream. */
+/** Looks for late heads in the time that one may take, so that it is closed at most a quarter of that after it. */
+const HEAD_LOOKS = 4;
+/**
+ * Not the 30 s that are usual for idle sockets: a long poll may say nothing for 60 s, and an event stream for 15 s at a
+ * time. Whoever is idle without such a reason is closed earlier: heads by `headMs`, bodies and readers by progress.ts.
+ */
 const SILENT_SOCKET_MS = 90_000;
 
 const serverOptions = {
-  // A whole upload; a body that makes no progress is cut much earlier (progress.ts).
+  // The largest update over a slow line. A body that makes no progress is cut much earlier (progress.ts), and routes that
+  // read JSON give it 30 s (unread-bodies.ts).
   requestTimeout: 50 * 60_000,
-  // Longer than that of common balancers, or they would send into a connection that is being closed.
+  // Not 30 s either: longer than the 60 s of common balancers, or they would send into a connection that is being closed.
   keepAliveTimeout: 75_000,
   maxHeaderSize: 8 * 1024,
   insecureHTTPParser: false,
   noDelay: true,
 } as const;
+
+/** After so long a head, a body or a reader that has stopped is closed at the latest. */
+export function longestStopMs({ headMs, stalledMs }: Pick<ConnectionLimits, 'headMs' | 'stalledMs'>) {
+  return { head: headMs + headMs / HEAD_LOOKS, bodyOrReader: stalledMs + lookMs(stalledMs) };
+}
 
 /** Serves the app, where `quick` has not answered. Rejects if the address is taken. */
 export async function listen(
@@ -60,7 +71,7 @@ export async function listen(
     autoCleanupIncoming: false,
   });
   const server = createServer(
-    { ...serverOptions, headersTimeout: headMs, connectionsCheckingInterval: headMs / 2 },
+    { ...serverOptions, headersTimeout: headMs, connectionsCheckingInterval: headMs / HEAD_LOOKS },
     (incoming, outgoing) => {
       watch(incoming);
       if (!app.quick?.(incoming, outgoing)) void answer(incoming, outgoing);

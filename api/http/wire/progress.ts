@@ -4,7 +4,7 @@ import { carriesBody } from './unread-bodies.ts';
 
 /** Bytes that have to pass in a window, or what is left of the body: 3 kbit/s, which every line can do. */
 const MIN_BYTES = 4096;
-/** Looks per window. A connection is closed at most one look after its window. */
+/** Looks per window. A mark is set up to one look late, so a connection is closed at most one look after its window. */
 const LOOKS = 5;
 
 /** Looks, not time: a process that was itself held up has not given anybody a chance. */
@@ -39,13 +39,18 @@ export function closeStalled(server: Server, windowMs: number): (incoming: Incom
   const look = () => {
     for (const [socket, watched] of sockets) if (isStalled(socket, watched)) socket.destroy();
   };
-  const timer = setInterval(look, windowMs / LOOKS).unref();
+  const timer = setInterval(look, lookMs(windowMs)).unref();
   server.once('close', () => clearInterval(timer));
   return (incoming) => {
     if (!carriesBody(incoming)) return;
     const watched = sockets.get(incoming.socket);
     if (watched) watched.incoming = incoming;
   };
+}
+
+/** The time from one look to the next. */
+export function lookMs(windowMs: number): number {
+  return windowMs / LOOKS;
 }
 
 function isStalled(socket: Socket, { incoming, received, sent }: Watched): boolean {
@@ -56,7 +61,7 @@ function isStalled(socket: Socket, { incoming, received, sent }: Watched): boole
 
 /** True if too little has moved since the mark for a whole window. The mark moves on with the bytes. */
 function hasStopped(mark: Mark, isExpected: boolean, bytes: number): boolean {
-  if (isExpected && bytes - mark.bytes < MIN_BYTES) return ++mark.looks > LOOKS;
+  if (isExpected && bytes - mark.bytes < MIN_BYTES) return ++mark.looks >= LOOKS;
   Object.assign(mark, { bytes, looks: 0 });
   return false;
 }

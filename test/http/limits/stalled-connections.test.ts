@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Listening, listen } from '../../../api/http/wire/listen.ts';
 import { createTestApp, jsonRequest, type RequestHeaders, type TestApp } from '../../support/app.ts';
 import { createTestModel, smallWeights } from '../../support/models.ts';
-import { openRaw, type RawConnection, requestHead } from '../../support/raw-http.ts';
+import { openRaw, type RawConnection, readSlowly, requestHead } from '../../support/raw-http.ts';
 import { digestField, rawRequest, tensorFile } from '../../support/tensor-files.ts';
 
 const PARAMETERS = 6_000_000;
@@ -103,23 +103,36 @@ describe('a connection is closed', () => {
     connection.socket.destroy();
   });
 
-  it('by whom an answer is not taken', async () => {
+  describe('by whom an answer is not taken', () => {
     const large = tensorFile([{ name: 'w', shape: [PARAMETERS] }]);
-    const manifest = { tensors: [{ name: 'w', shape: [PARAMETERS] }] };
-    await test.app.request('/v1/models', jsonRequest('POST', { name: 'large', manifest }, operator));
-    const uploaded = await fetch(
-      `${server.url}/v1/models/large/versions`,
-      rawRequest('POST', large, operator),
-    );
-    expect(uploaded.status).toBe(201);
-    const connection = openRaw(server.port);
-    connection.send(requestHead('GET', '/v1/models/large/versions/1/weights', operator));
-    await connection.until(/HTTP\/1\.1 200/);
-    connection.socket.pause();
-    await new Promise((resolve) => outgoing!.once('close', resolve));
-    expect(outgoing!.writableFinished).toBe(false);
-    connection.socket.resume();
-    expect((await connection.ended()).length).toBeLessThan(large.length);
+    const head = requestHead.bind(undefined, 'GET', '/v1/models/large/versions/1/weights');
+    beforeAll(async () => {
+      const manifest = { tensors: [{ name: 'w', shape: [PARAMETERS] }] };
+      await test.app.request('/v1/models', jsonRequest('POST', { name: 'large', manifest }, operator));
+      const path = '/v1/models/large/versions';
+      expect((await test.app.request(path, rawRequest('POST', large, operator))).status).toBe(201);
+    });
+    const closed = () => new Promise((resolve) => outgoing!.once('close', resolve));
+
+    it('at all', async () => {
+      const connection = openRaw(server.port);
+      connection.send(head(operator));
+      await connection.until(/HTTP\/1\.1 200/);
+      connection.socket.pause();
+      await closed();
+      expect(outgoing!.writableFinished).toBe(false);
+      connection.socket.resume();
+      expect((await connection.ended()).length).toBeLessThan(large.length);
+    });
+
+    it('but for some bytes now and then', async () => {
+      const reader = readSlowly(server.port, head(operator));
+      await reader.begun;
+      await closed();
+      expect(outgoing!.writableFinished).toBe(false);
+      expect(reader.taken()).toBeGreaterThan(0);
+      reader.stop();
+    });
   });
 });
 
