@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from './config.ts';
 import type { Deps } from './deps.ts';
 import { createFailpoints } from './failpoints.ts';
@@ -113,7 +114,8 @@ async function openOnce(surroundings: Surroundings): Promise<OpenDeps> {
       process.off('SIGHUP', onHangUp);
       following.stop();
       clock.stop();
-      await unlock?.().catch(() => undefined);
+      // The end of its session frees the lock, too, should the database say nothing.
+      await Promise.race([unlock?.().catch(() => undefined), sleep(UNLOCK_MS, undefined, { ref: false })]);
       await db.close();
     };
     return { deps, close };
@@ -135,6 +137,8 @@ async function requireUsable({ client }: Database, { config, target }: Surroundi
   if (faults.length > 0) throw new StartError(`DATABASE_URL: ${faults.join('; ')}`);
 }
 
+/** At the end, when a process has little time left. */
+const UNLOCK_MS = 1_000;
 /** A folder's volume may go while we run, a bucket hardly. */
 const BUCKET_LOOK_MS = 60_000;
 

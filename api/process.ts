@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { ConfigError } from './config.ts';
 import { DataFolderInUseError, NoEmbeddedDatabaseError } from './store/local/local-database.ts';
 import { SchemaAheadError } from './store/schema-ahead.ts';
@@ -5,8 +6,15 @@ import { DatabaseInUseError } from './store/server-lock.ts';
 
 /** One Ctrl-C arrives twice where npm passes on what the terminal has sent to the whole group. */
 const ECHO_MS = 1_000;
-/** A shutdown that takes longer than this has failed. */
-const SHUTDOWN_MS = 45_000;
+/** Requests and work that are under way at a shutdown have so long to end. */
+export const DRAIN_MS = 10_000;
+/** Cut requests have let go of their work by then. */
+const CUT_MS = 1_000;
+/**
+ * A shutdown that takes longer than this has failed: what follows the drain, the database's own end above all, has the
+ * rest. Whoever waits for the process is promised 20 s.
+ */
+const SHUTDOWN_MS = 18_000;
 
 /** A start that cannot be, with a message that says why and what to do. */
 export class StartError extends Error {
@@ -18,7 +26,8 @@ export class StartError extends Error {
 
 /**
  * Runs a root until it is through. SIGINT and SIGTERM abort `stopping`, so that it ends in order and the process
- * exits with 0; a second signal exits at once. What a person can mend is told without a stack, exit code 1.
+ * exits with 0, or with 1 if it could not; within 20 s in either case. A second signal exits at once. What a person can
+ * mend is told without a stack, exit code 1.
  */
 export async function runProcess(main: (stopping: AbortSignal) => Promise<void>): Promise<never> {
   const stopping = new AbortController();
@@ -28,7 +37,7 @@ export async function runProcess(main: (stopping: AbortSignal) => Promise<void>)
     if (signalledAt !== undefined && now - signalledAt > ECHO_MS) process.exit(130);
     signalledAt ??= now;
     stopping.abort();
-    setTimeout(() => process.exit(1), SHUTDOWN_MS).unref();
+    setTimeout(giveUp, SHUTDOWN_MS).unref();
   };
   // A parent that holds an IPC channel to us has died: its server must not outlive it.
   process.on('SIGINT', onSignal).on('SIGTERM', onSignal).once('disconnect', onSignal);
@@ -40,6 +49,12 @@ export async function runProcess(main: (stopping: AbortSignal) => Promise<void>)
     else console.error(isPlain(error) ? `fededge: ${error.message}` : error);
   }
   process.exit();
+}
+
+/** Nothing acknowledged is lost: leases run out, and PostgreSQL, which was told to end, ends or recovers without us. */
+function giveUp(): never {
+  console.error(`fededge: the shutdown took longer than ${SHUTDOWN_MS / 1000} s and was given up`);
+  process.exit(1);
 }
 
 function isPlain(error: unknown): error is Error {
@@ -58,4 +73,12 @@ function isPlain(error: unknown): error is Error {
 export function untilAborted(signal: AbortSignal): Promise<void> {
   if (signal.aborted) return Promise.resolve();
   return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+}
+
+/** The end of work that was told to stop. Rejects if that takes longer than a shutdown has for it. */
+export async function untilDrained(work: readonly Promise<unknown>[]): Promise<void> {
+  const late = sleep(DRAIN_MS + CUT_MS, undefined, { ref: false }).then(() => {
+    throw new Error('what was under way did not end');
+  });
+  await Promise.race([Promise.all(work), late]);
 }

@@ -9,13 +9,10 @@ import type { Config } from './config.ts';
 import type { Deps } from './deps.ts';
 import type { LocalConnection, Ownership } from './store/local/local-database.ts';
 
-const { runProcess, StartError, untilAborted } = await import('./process.ts');
+const { DRAIN_MS, runProcess, StartError, untilAborted, untilDrained } = await import('./process.ts');
 const { readCommandLine } = await import('./command-line.ts');
 const { loadConfig } = await import('./config.ts');
 const { keepCompiled } = await import('./compile-cache.ts');
-
-/** Requests that are under way at a shutdown have so long to end. */
-const DRAIN_MS = 10_000;
 
 await runProcess(async (stopping) => {
   const line = readCommandLine(process.argv.slice(2), process.env);
@@ -71,7 +68,7 @@ async function serve(config: Config, asJson: boolean, stopping: AbortSignal): Pr
   await announce(opened.deps, { url, logFile, asJson });
   await Promise.race([stopped, working]);
   log.info('stopping');
-  await Promise.all([close(DRAIN_MS), working, watching]);
+  await untilDrained([close(DRAIN_MS), working, watching]);
 }
 
 /** Releases and runs that lie in git: a run file is what POST /v1/runs takes. */

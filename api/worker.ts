@@ -2,7 +2,7 @@
 import './heap.ts';
 import { resolve } from 'node:path';
 
-const { runProcess } = await import('./process.ts');
+const { runProcess, untilAborted, untilDrained } = await import('./process.ts');
 const { ConfigError, loadConfig } = await import('./config.ts');
 const { keepCompiled } = await import('./compile-cache.ts');
 
@@ -61,5 +61,7 @@ await runProcess(async (stopping) => {
   resources.defer(close);
   measure = createMeasurements(deps);
   log.info('working');
-  await runWorker(deps, { signal: stopping });
+  const working = runWorker(deps, { signal: stopping });
+  await Promise.race([untilAborted(stopping), working]);
+  await untilDrained([working]);
 });

@@ -41,6 +41,9 @@ export interface Database {
   close(): Promise<void>;
 }
 
+/** What still runs at the end of a pool has so long to end; a shutdown has drained before and has little time left. */
+const CLOSE_SECONDS = 2;
+
 type TransactionGuard = (tx: Queryable) => Promise<void>;
 const guards = new AsyncLocalStorage<TransactionGuard>();
 
@@ -98,7 +101,7 @@ export function openDatabase(target: string | Connection, options: DatabaseOptio
     client,
     close() {
       heartbeat?.stop();
-      return client.end({ timeout: 5 });
+      return client.end({ timeout: CLOSE_SECONDS });
     },
   };
 }

@@ -1,3 +1,8 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** For the spans of a process that ends. */
+const LAST_EXPORT_MS = 2_000;
+
 /**
  * Begins to send traces by OTLP over HTTP if OTEL_EXPORTER_OTLP_ENDPOINT (or the one for traces alone) is set; the other
  * OTEL_* variables are the SDK's. Its packages, which are optional, are loaded only then. Answers what sends the rest and
@@ -22,6 +27,10 @@ export async function startTracing(
     spanProcessors: [new BatchSpanProcessor(new OTLPTraceExporter())],
   });
   provider.register();
-  // A collector that is away must not keep a process from ending.
-  return () => provider.shutdown().catch(() => undefined);
+  // A collector that is away, or takes spans and says nothing, must not keep a process from ending.
+  return () =>
+    Promise.race([
+      provider.shutdown().catch(() => undefined),
+      sleep(LAST_EXPORT_MS, undefined, { ref: false }),
+    ]);
 }

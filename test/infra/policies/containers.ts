@@ -91,13 +91,13 @@ export const containers: readonly Policy[] = [
     ({ ports }) => Object.assign(ports![0]!, { name: undefined }),
   ),
   podPolicy(
-    'API and worker have the time to drain (polls and uploads, then leases: 45 s at most)',
+    'API and worker have the time to drain (polls and uploads, then leases: 20 s at most, after the 5 s of preStop)',
     (pod) =>
       isServing(pod) &&
       !pod.owner.apiVersion.startsWith('serving.knative.dev') &&
-      (pod.spec.terminationGracePeriodSeconds ?? 30) < 50 &&
+      (pod.spec.terminationGracePeriodSeconds ?? 30) < 30 &&
       'terminationGracePeriodSeconds',
-    (spec) => Object.assign(spec, { terminationGracePeriodSeconds: 30 }),
+    (spec) => Object.assign(spec, { terminationGracePeriodSeconds: 20 }),
   ),
   containerPolicy(
     'the API goes on until nobody sends it requests any more',

@@ -34,6 +34,11 @@ export function forgetPrograms(): void {
   records.splice(0, records.length, ...records.filter(({ over }) => !over()));
 }
 
+export interface Ending {
+  code: number | null;
+  signal: NodeJS.Signals | null;
+}
+
 /** A program of the product, run as its users run it. */
 export interface Program {
   readonly pid: number;
@@ -44,11 +49,13 @@ export interface Program {
   /** Resolves with the first whole line on standard output; rejects when the program ends without one. */
   firstLine(): Promise<string>;
   /** Resolves when it has ended. */
-  readonly ended: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
+  readonly ended: Promise<Ending>;
   /** Ends it at once. */
   kill9(): Promise<void>;
-  /** Asks it to end in order. */
+  /** Asks it to end in order; who does not, is killed. */
   stop(): Promise<void>;
+  /** Asks it to end in order, and waits for however long that takes. */
+  terminate(): Promise<Ending>;
   /** Stops its threads where they are, until `thaw`. */
   freeze(): void;
   thaw(): void;
@@ -73,13 +80,13 @@ export function startProgram(args: readonly string[], env: Record<string, string
     });
   }
   // Not `exit`: by `close` all that it wrote has arrived.
-  const ended = once(child, 'close').then(([code, signal]) => {
+  const ended = once(child, 'close').then(([code, signal]): Ending => {
     running.delete(child);
-    return { code: code as number | null, signal: signal as NodeJS.Signals | null };
+    return { code, signal };
   });
   const send = async (signal: NodeJS.Signals) => {
     child.kill(signal);
-    await ended;
+    return ended;
   };
   return {
     pid: child.pid!,
@@ -87,12 +94,13 @@ export function startProgram(args: readonly string[], env: Record<string, string
     output: (stream) => written[stream],
     firstLine: () => awaitLine(child, () => written, ended),
     ended,
-    kill9: () => send('SIGKILL'),
+    kill9: async () => void (await send('SIGKILL')),
     stop: async () => {
       const late = setTimeout(() => child.kill('SIGKILL'), STOP_MS);
       await send('SIGTERM');
       clearTimeout(late);
     },
+    terminate: () => send('SIGTERM'),
     freeze: () => void child.kill('SIGSTOP'),
     thaw: () => void child.kill('SIGCONT'),
   };

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Program, rememberCluster, startProgram, stopCluster } from './programs.ts';
+import { type Ending, type Program, rememberCluster, startProgram, stopCluster } from './programs.ts';
 import { createDatabase } from './surroundings/databases.ts';
 import { waitUntil } from './waiting.ts';
 
@@ -18,6 +18,8 @@ export interface Member {
   /** As `kill -9`. */
   kill9(): Promise<void>;
   stop(): Promise<void>;
+  /** Asks it to end in order, and waits for however long that takes. */
+  terminate(): Promise<Ending>;
   /** Stops it in the middle of whatever it does, until `thaw`: to others it is as good as dead. */
   freeze(): void;
   thaw(): void;
@@ -160,6 +162,10 @@ function createMember(role: Member['role'], common: Environment, programs: Progr
     async stop() {
       forget();
       await program?.stop();
+    },
+    async terminate() {
+      forget();
+      return program!.terminate();
     },
     freeze: () => program?.freeze(),
     thaw: () => program?.thaw(),
