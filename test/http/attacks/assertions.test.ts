@@ -93,7 +93,10 @@ describe('assertions with a signature that proves nothing', () => {
 
   it.each([
     ['jwk (CVE-2018-0114)', (key: DeviceKey) => ({ jwk: key.jwk })],
-    ['jwk and its thumbprint as kid', (key: DeviceKey) => ({ jwk: key.jwk, kid: key.thumbprint })],
+    [
+      'jwk and its thumbprint as kid (CVE-2018-0114, RFC 7515 4.1.3)',
+      (key: DeviceKey) => ({ jwk: key.jwk, kid: key.thumbprint }),
+    ],
     ['jku (RFC 8725 3.10)', () => ({ jku: 'https://evil.test/jwks.json' })],
     ['x5u (RFC 8725 3.10)', () => ({ x5u: 'https://evil.test/cert.pem' })],
     ['x5c (RFC 8725 3.10)', () => ({ x5c: ['MIIB'] })],
@@ -167,7 +170,14 @@ describe('assertions with claims that', () => {
     ['hold for longer than 10 minutes (RFC 7523 3 item 4)', () => ({ exp: now() + 601 })],
     ['expire at infinity (RFC 8259 6)', () => ({ exp: 1e308 })],
     ['name an issuer of SQL (CWE-89)', () => ({ iss: "' or 1=1 --" })],
-    ['name a device that is not there', () => ({ iss: randomUUID() })],
+    [
+      'name a device that is not there (RFC 6749 5.2: an unknown client)',
+      () => {
+        const nobody = randomUUID();
+        return { iss: nobody, sub: nobody };
+      },
+    ],
+    ['name another issuer than the subject (RFC 7523 3 item 2)', () => ({ iss: randomUUID() })],
   ])('%s', async (_, wrong) => {
     expect(await send(await forge(wrong()))).toMatchObject(refused);
   });
