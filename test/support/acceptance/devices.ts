@@ -4,6 +4,7 @@ import {
   expectStatus,
   type Request,
   rawHeaders,
+  send,
   sendUntilAnswered,
   sha256,
 } from './requests.ts';
@@ -52,6 +53,8 @@ export interface Device {
   rotateKey(): Promise<Answer>;
   /** For requests that a test sends by itself. */
   token(): Promise<string>;
+  /** Asks `url` once for one more token, and says what came of it, whatever that is. */
+  askToken(url: string): Promise<Answer>;
 }
 
 export interface DeviceOptions {
@@ -109,6 +112,11 @@ export async function enrolDevice(options: DeviceOptions): Promise<Device> {
     name,
     request,
     token: async () => token ?? renewToken(key),
+    async askToken(url) {
+      const answer = await send(url, await tokenRequest(options, key, id));
+      if (answer.status === 200) secrets.add(answer.json<{ access_token: string }>().access_token);
+      return answer;
+    },
     async poll(waitSeconds, signal) {
       const path = `/v1/assignment?wait=${waitSeconds}`;
       const answer = await request({ method: 'GET', path, ...(signal ? { signal } : {}) });

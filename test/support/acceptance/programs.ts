@@ -56,6 +56,8 @@ export interface Program {
   stop(): Promise<void>;
   /** Asks it to end in order, and waits for however long that takes. */
   terminate(): Promise<Ending>;
+  /** Asks it to read again what it reads again. */
+  hangUp(): void;
   /** Stops its threads where they are, until `thaw`. */
   freeze(): void;
   thaw(): void;
@@ -101,6 +103,7 @@ export function startProgram(args: readonly string[], env: Record<string, string
       clearTimeout(late);
     },
     terminate: () => send('SIGTERM'),
+    hangUp: () => void child.kill('SIGHUP'),
     freeze: () => void child.kill('SIGSTOP'),
     thaw: () => void child.kill('SIGCONT'),
   };

@@ -20,6 +20,8 @@ export interface Member {
   stop(): Promise<void>;
   /** Asks it to end in order, and waits for however long that takes. */
   terminate(): Promise<Ending>;
+  /** As `kill -HUP`. */
+  hangUp(): void;
   /** Stops it in the middle of whatever it does, until `thaw`: to others it is as good as dead. */
   freeze(): void;
   thaw(): void;
@@ -167,6 +169,7 @@ function createMember(role: Member['role'], common: Environment, programs: Progr
       forget();
       return program!.terminate();
     },
+    hangUp: () => program?.hangUp(),
     freeze: () => program?.freeze(),
     thaw: () => program?.thaw(),
     ended: async () => (await program!.ended).signal,
