@@ -17,6 +17,7 @@ import {
   retireParts,
   type UploadRow,
 } from '../../store/rounds/uploads.ts';
+import { countAdmission } from './admissions.ts';
 import { admitUpdate, type Receipt, requireAssignment, submitUpdate } from './updates.ts';
 
 type Device = Extract<Principal, { kind: 'device' }>;
@@ -54,7 +55,7 @@ export async function beginUpload(
   whole: { bytes: number; digest: string },
 ): Promise<{ receipt: Receipt } | { upload: UploadRow; maxBytes: number }> {
   const assignment = await requireAssignment(deps, device, assignmentId);
-  const receipt = admitUpdate(deps, assignment, whole);
+  const receipt = await countAdmission(deps, async () => admitUpdate(deps, assignment, whole));
   if (receipt) return { receipt };
   const createdAt = deps.clock.now();
   const upload: UploadRow = {

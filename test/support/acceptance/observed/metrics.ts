@@ -35,12 +35,11 @@ export function watchMetrics() {
         for (const [key, value] of series) known.set(key, (known.get(key) ?? new Set<number>()).add(value));
       }
     },
-    /** Metrics of which no series has moved, nor appeared with a value after the first look. */
+    /** Metrics of which no series has been seen with two values. One that appears later counts once it changes. */
     unmoved: (): string[] =>
       [...seen]
         .filter(([, series]) => ![...series.values()].some((values) => values.size > 1))
         .map(([name]) => name)
         .sort(),
-    series: (): string[] => [...seen.values()].flatMap((series) => [...series.keys()]),
   };
 }
