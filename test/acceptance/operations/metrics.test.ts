@@ -18,6 +18,27 @@ const constant = [
   'process_max_fds',
   'process_start_time_seconds',
 ];
+/** Label values that the work below brings about: one that moves proves nothing for the others of its metric. */
+const labelled = [
+  'admissions_total{admission="accepted"}',
+  ...['folder', 'scoring', 'erasures', 'clock', 'journal', 'sweeper', 'catalog', 'imports'].map(
+    (part) => `worker_passes_total{part="${part}",outcome="ok"}`,
+  ),
+  ...['check', 'sweep', 'create', 'write', 'read'].map(
+    (operation) => `blob_operations_total{operation="${operation}",outcome="ok"}`,
+  ),
+  'blob_bytes_total{direction="written"}',
+  'blob_bytes_total{direction="read"}',
+  'http_request_seconds_count{operation="putUpdate",status="2xx"}',
+  'http_request_seconds_count{operation="downloadWeights",status="2xx"}',
+  'http_request_seconds_count{operation="getAssignment",status="2xx"}',
+  'uploaded_bytes_total{operation="putUpdate"}',
+  'rounds{kind="train",state="completed",outcome="published"}',
+  'devices{state="active"}',
+  'releases{state="waiting"}',
+  'open_assignments{kind="train"}',
+  'database_connections{state="idle"}',
+].map((series) => `fededge_${series}`);
 /** Node's own, which may rest for as long as a test runs. */
 const restful = /^(nodejs|process)_/;
 
@@ -113,6 +134,12 @@ it('moves every metric that it has', async () => {
     return true;
   });
   expect(resting()).toEqual([]);
+  await waitFor('each label value has been counted', async () => {
+    await look();
+    const missing = labelled.filter((series) => !watch.wasPositive(series));
+    if (missing.length > 0) throw new Error(`these have not: ${missing}`);
+    return true;
+  });
   await federation.operator.post(`/v1/runs/${run.id}/stop`);
   await work.stop();
   for (const name of constant) expect([...(await scrape(url)).get(name)!.values()][0]).toBeGreaterThan(0);

@@ -41,5 +41,8 @@ export function watchMetrics() {
         .filter(([, series]) => ![...series.values()].some((values) => values.size > 1))
         .map(([name]) => name)
         .sort(),
+    /** Whether this series (`name{label="value"}`) was there with a value above zero. */
+    wasPositive: (key: string): boolean =>
+      [...seen.values()].some((series) => Math.max(0, ...(series.get(key) ?? [])) > 0),
   };
 }
