@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { access, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -78,7 +79,7 @@ async function fill({ db, blobs, dataDir }: BackupDeps, archive: ArchiveWriter, 
   }
   const files = [...archive.files];
   const manifest: Manifest = { format: FORMAT, createdAt: now.toISOString(), migration, tables, files };
-  await archive.add(MANIFEST, textOf(JSON.stringify(manifest)));
+  await archive.add(MANIFEST, textOf(JSON.stringify({ ...manifest, sha256: digestOf(manifest) })));
   return keys.length;
 }
 
@@ -110,7 +111,7 @@ export async function restore({ db, blobs, dataDir }: BackupDeps, path: string):
 async function readManifest(archive: ArchiveReader): Promise<Manifest> {
   const found = archive.files.at(-1);
   if (found?.name !== MANIFEST) throw new BackupError('this is no backup of FedEdge: it has no manifest');
-  const manifest = JSON.parse(await readText(archive, MANIFEST)) as Manifest;
+  const manifest = parseManifest(await readText(archive, MANIFEST));
   if (manifest.format !== FORMAT) throw new BackupError(`the format ${manifest.format} is not known`);
   const archived = JSON.stringify(archive.files.slice(0, -1));
   if (archived !== JSON.stringify(manifest.files)) {
@@ -120,6 +121,21 @@ async function readManifest(archive: ArchiveReader): Promise<Manifest> {
     throw new BackupError(`the backup is damaged: ${damaged.map(({ name }) => name).join(', ')}`);
   }
   return manifest;
+}
+
+/** Of every file the manifest has the digest; of itself too, except in the first backups. */
+function parseManifest(text: string): Manifest {
+  try {
+    const { sha256, ...manifest } = JSON.parse(text) as Manifest & { sha256?: string };
+    if (sha256 !== undefined && sha256 !== digestOf(manifest)) throw new Error('its digest is another one');
+    return manifest;
+  } catch (cause) {
+    throw new BackupError(`the backup is damaged: ${MANIFEST}`, { cause });
+  }
+}
+
+function digestOf(manifest: Manifest): string {
+  return createHash('sha256').update(JSON.stringify(manifest)).digest('hex');
 }
 
 async function writeBlob(
