@@ -14,8 +14,8 @@ import {
 import { maxUpdateBytes, planUpdate } from '../../api/domain/update.ts';
 import { rawFile } from '../support/tensor-files.ts';
 
-/** 5,000 in a run of the tests; FEDEDGE_FUZZ_RUNS=100000 for a night. */
-const numRuns = Number(process.env.FEDEDGE_FUZZ_RUNS ?? 5000);
+/** 5,000 in a run of the tests; FEDEDGE_TEST_FUZZ_RUNS=100000 for a night. */
+const numRuns = Number(process.env.FEDEDGE_TEST_FUZZ_RUNS ?? 5000);
 const timeout = 60_000 + numRuns * 10;
 
 const dtypes: Dtype[] = ['F64', 'F32', 'F16', 'BF16', 'I64', 'I32', 'I16', 'I8', 'U8', 'BOOL'];

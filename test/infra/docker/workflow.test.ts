@@ -29,6 +29,20 @@ it.each(readdirSync(folder))('%s pins its actions, bounds its time and may read 
   }
 });
 
+it('fuzzes at night with settings that reach the tests, other requests each time', () => {
+  const { env, steps } = (parse(read('nightly.yml')) as Workflow).jobs.fuzz!;
+  const command = steps.at(-1)!.run!;
+  const files = command.split(' ').filter((word) => word.endsWith('.test.ts'));
+  expect(files).toHaveLength(2);
+  const texts = files.map((file) => readFileSync(new URL(`../../${file}`, folder), 'utf8')).join('\n');
+  for (const name of Object.keys(env!)) {
+    // `npm test` keeps all other settings of FedEdge from the tests.
+    expect(name).toMatch(/^FEDEDGE_TEST_/);
+    expect(texts).toContain(`process.env.${name}`);
+  }
+  expect(env!.FEDEDGE_TEST_FUZZ_SEED).toBe(`\${{ github.run_number }}`);
+});
+
 it('pushes the images that the environments run, under the versions that they name', () => {
   const { image } = (parse(read('image.yml')) as Workflow).jobs;
   const { env, strategy, steps } = image!;

@@ -1,13 +1,26 @@
-"""What Schemathesis cannot know: objects that exist, the bytes of an upload's part, and that a poll may be short."""
+"""What Schemathesis cannot know: objects that exist, the bytes of an upload's part, that a poll may be short, and how long a head may be."""
 
 import json
 import os
 import random
+from urllib.parse import quote
 
 import schemathesis
 
 KNOWN = json.loads(os.environ["FEDEDGE_KNOWN"])
-dice = random.Random(7)
+dice = random.Random(int(os.environ["FEDEDGE_SEED"]))
+
+
+# Longer than this in a head, and a few of them are more than the 8 KiB that a head may have.
+MOST_ENCODED = 2000
+SHORT = 100
+
+
+def shorten(values):
+    """Too long a head is refused (431) before there is an operation: no operation's document tells of it."""
+    if values and sum(len(quote(str(value), errors="replace")) for value in values.values()) > MOST_ENCODED:
+        for name, value in values.items():
+            values[name] = value[:SHORT] if isinstance(value, (str, list)) else value
 
 
 @schemathesis.serializer("application/partial-upload")
@@ -25,3 +38,5 @@ def before_call(context, case, kwargs):
                 case.path_parameters[name] = KNOWN[name]
     if case.query and str(case.query.get("wait", "")).isdigit() and 0 < int(case.query["wait"]) <= 60:
         case.query["wait"] = "0"
+    for values in (case.path_parameters, case.query, case.headers):
+        shorten(values)
