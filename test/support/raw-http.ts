@@ -49,7 +49,7 @@ export function openRaw(port: number): RawConnection {
 }
 
 const SIP_BYTES = 8;
-const SIP_MS = 20;
+const SIP_MS = 100;
 
 /** Sends a request and takes the answer by a few bytes now and then: no more leaves the system's buffers. */
 export function readSlowly(port: number, request: string) {

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { defaultLimits, type Listening, listen, longestStopMs } from '../../../api/http/wire/listen.ts';
-import { openRaw, type RawConnection, requestHead } from '../../support/raw-http.ts';
+import { openRaw, type RawConnection, readSlowly, requestHead } from '../../support/raw-http.ts';
 
 /* With the limits that a server has when nobody sets any: who stops is closed within 15 s, who goes on is not hurt. */
 
@@ -12,17 +12,15 @@ const STEADY_BYTES = 6_000;
 const STEADY_MS = 1_000;
 
 let server: Listening;
-/** When each answer ended, whether or not it was taken whole, by the path that asked for it. */
-const ends = new Map<string, number>();
+/** The paths whose answers have ended, whether or not they were taken whole. */
+const ends = new Set<string>();
 
 beforeAll(async () => {
   const app: Parameters<typeof listen>[0] = {
     async fetch(request, env) {
       const { pathname } = new URL(request.url);
-      (env as { outgoing: NodeJS.EventEmitter }).outgoing.once('close', () =>
-        ends.set(pathname, performance.now()),
-      );
-      if (pathname === '/large') return new Response(large);
+      (env as { outgoing: NodeJS.EventEmitter }).outgoing.once('close', () => ends.add(pathname));
+      if (pathname === '/taken' || pathname === '/sipped') return new Response(large);
       if (pathname === '/poll') await sleep(WITHIN_MS);
       return new Response(`${(await request.arrayBuffer()).byteLength} bytes`);
     },
@@ -61,25 +59,31 @@ it('is so by the numbers', () => {
   expect(bodyOrReader).toBeLessThan(WITHIN_MS);
 });
 
-it('is so for a head, a body and a reader side by side, beside a client that works on', async () => {
+it('is so for a head, a body and readers side by side, beside a client that works on', async () => {
   const began = performance.now();
   let isOver = false;
   const healthy = beHealthy(() => isOver);
   const head = begin('GET /head HTTP/1.1\r\nhost: a\r\n');
   const body = begin(`${requestHead('PUT', '/body', { 'content-length': '100000' })}some of it`);
-  const reader = begin(requestHead('GET', '/large', {}));
+  const reader = begin(requestHead('GET', '/taken', {}));
   await reader.until(/HTTP\/1\.1 200/);
   reader.socket.pause();
+  const sipping = readSlowly(server.port, requestHead('GET', '/sipped', {}));
   const took = async (end: Promise<unknown>) => {
     await end;
     return performance.now() - began;
   };
-  const readerEnded = async () => {
-    while (!ends.has('/large')) await sleep(20);
+  const answerEnded = async (path: string) => {
+    while (!ends.has(path)) await sleep(20);
   };
-  const times = await Promise.all([head.ended(), body.ended(), readerEnded()].map(took));
+  const closed = [head.ended(), body.ended(), answerEnded('/taken'), answerEnded('/sipped')];
+  const times = await Promise.all(closed.map(took));
   isOver = true;
-  expect(Math.max(...times), `head, body and reader: ${times.map(Math.round)} ms`).toBeLessThan(WITHIN_MS);
+  expect(Math.max(...times), `head, body, reader, slow reader: ${times.map(Math.round)} ms`).toBeLessThan(
+    WITHIN_MS,
+  );
   await healthy;
+  expect(sipping.taken()).toBeGreaterThan(0);
+  sipping.stop();
   for (const { socket } of [head, body, reader]) socket.destroy();
 });
