@@ -8,6 +8,7 @@ import { dataFolder, type Mounted, secretFile } from './volumes.ts';
 
 /** Endpoints need a moment to forget a pod; then it drains its polls and uploads. */
 const LEAVE_SECONDS = 5;
+/** A shutdown takes 20 s at most; the rest is room for a node that is busy. */
 const GRACE_SECONDS = 60;
 
 const CATALOG = '/etc/fededge/catalog';

@@ -6,6 +6,7 @@ import { blobVariables, configurationOf, databaseVariables, operatorVariables } 
 import { podOf, probe, spread } from './pods.ts';
 import { dataFolder } from './volumes.ts';
 
+/** A shutdown takes 20 s at most; the rest is room for a node that is busy. */
 const GRACE_SECONDS = 60;
 
 /** The pod of the worker. It starts to answer when the schema is there: a migration may take its time. */

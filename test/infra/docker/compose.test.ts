@@ -19,6 +19,7 @@ interface Service {
   depends_on?: string[] | Record<string, { condition: string }>;
   read_only?: boolean;
   cap_drop?: string[];
+  stop_grace_period?: string;
   healthcheck?: { test: unknown[] };
 }
 
@@ -55,6 +56,12 @@ it('runs each part that an installation needs', () => {
   ]);
   const others = services.filter((one) => !ours.includes(one)).map(([name]) => name);
   expect(others).toEqual(['postgres', 'store', 'bucket', 'prometheus', 'grafana', 'collector']);
+});
+
+it('gives our containers the 20 s that a shutdown may take', () => {
+  for (const [, { stop_grace_period = '10s' }] of ours) {
+    expect(Number.parseInt(stop_grace_period, 10)).toBeGreaterThan(20);
+  }
 });
 
 it('gives our containers nothing that they do not need', () => {
