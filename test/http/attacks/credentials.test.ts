@@ -101,12 +101,12 @@ describe('operator keys', () => {
   });
 
   it.each([
-    ['with a space after it', (key: string) => `${key} `],
-    ['in upper case', (key: string) => key.toUpperCase()],
-    ['with a character more', (key: string) => `${key}A`],
+    ['with a space after it (RFC 9110 5.5)', (key: string) => `${key} `],
+    ['in upper case (CWE-178)', (key: string) => key.toUpperCase()],
+    ['with a character more (CWE-187)', (key: string) => `${key}A`],
     ['with % for the last character (CWE-89)', (key: string) => `${key.slice(0, -1)}%`],
-    ['without its prefix', (key: string) => key.slice('fedop_'.length)],
-    ['twice', (key: string) => `${key}${key}`],
+    ['without its prefix (CWE-187)', (key: string) => key.slice('fedop_'.length)],
+    ['twice (CWE-187)', (key: string) => `${key}${key}`],
   ])('%s are none', async (name, change) => {
     const key = (await t.operator()).authorization.slice('Bearer '.length);
     // A header's value has no space at its end: that one is the key itself.

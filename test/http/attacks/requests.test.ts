@@ -54,20 +54,20 @@ describe('credentials', () => {
     ],
     ['two tokens in one header (RFC 6750 2.1)', () => [`Authorization: Bearer ${token}, Bearer ${token}`]],
     ['Basic (RFC 7617 2)', () => [`Authorization: Basic ${Buffer.from(`x:${token}`).toString('base64')}`]],
-    ['Basic with the token as it is', () => [`Authorization: Basic ${token}`]],
+    ['Basic with the token as it is (RFC 7617 2)', () => [`Authorization: Basic ${token}`]],
     ['DPoP without a proof (RFC 9449 7.1)', () => [`Authorization: DPoP ${token}`]],
     ['no scheme (RFC 9110 11.4)', () => [`Authorization: ${token}`]],
     ['a tab after the scheme (RFC 9110 11.4)', () => [`Authorization: Bearer\t${token}`]],
     ['quotes (RFC 6750 2.1)', () => [`Authorization: Bearer "${token}"`]],
     ['a parameter (RFC 6750 2.1)', () => [`Authorization: Bearer token=${token}`]],
-    ['a cookie', () => [`Cookie: access_token=${token}; authorization=Bearer ${token}`]],
+    ['a cookie (RFC 6750 2)', () => [`Cookie: access_token=${token}; authorization=Bearer ${token}`]],
     ['Proxy-Authorization (RFC 9110 11.7.1)', () => [`Proxy-Authorization: Bearer ${token}`]],
-    ['X-Forwarded-Authorization', () => [`X-Forwarded-Authorization: Bearer ${token}`]],
+    ['X-Forwarded-Authorization (CWE-290)', () => [`X-Forwarded-Authorization: Bearer ${token}`]],
     [
       'who it says it is, as a proxy would (CWE-290)',
       () => [`X-Forwarded-User: ${device.id}`, 'X-Client-Verify: SUCCESS'],
     ],
-    ['nothing', () => []],
+    ['nothing (RFC 6750 3.1)', () => []],
   ])('are refused as %s', async (_, lines) => {
     expect(await statusOf(lines())).toBe(401);
   });
