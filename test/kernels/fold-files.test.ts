@@ -133,6 +133,21 @@ describe('while a file is read', () => {
     await isLost();
   });
 
+  test.each([
+    ['before what was read', 1000],
+    ['behind what was read', STRIDE_BYTES * 2 + 1],
+    ['where the reading stands', STRIDE_BYTES * 2],
+  ])('an end that comes %s loses the fold, and is no damage', async (_name, length) => {
+    await writeFile(path, file);
+    const keep = vi.fn(() => truncate(path, length));
+    const failed = add(sourceOf([file], path), { keep });
+    await expect(failed).rejects.toMatchObject({
+      name: 'FoldSourceError',
+      message: expect.stringMatching(`^a file of ${file.length} bytes ended at byte `),
+    });
+    await isLost();
+  });
+
   test('a release ends the call and closes the file', async () => {
     await writeFile(path, file);
     const adding = add(sourceOf(undefined, path), { bytes: 400 * STRIDE_BYTES });

@@ -15,6 +15,7 @@ export const STRIDE_BYTES = 4 << 20;
 export function addFileTask(kernels: Kernels, fold: Fold, command: AddCommand, path: string): Task {
   const task = addTask(kernels, fold, command);
   const file = openFile(path);
+  const { size } = fstatSync(file);
   let position = 0;
   return {
     step() {
@@ -24,7 +25,7 @@ export function addFileTask(kernels: Kernels, fold: Fold, command: AddCommand, p
         const length = Math.min(window.length, end - position);
         const bytes = readSync(file, window, 0, length, position);
         if (bytes === 0) {
-          assertEnded(file, position);
+          assertEnded(size, position);
           break;
         }
         task.step(window.subarray(0, bytes));
@@ -51,7 +52,6 @@ function openFile(path: string): number {
 }
 
 /** A file that is shorter than it was sealed is damaged; one that changes while it is read may be whole again later. */
-function assertEnded(file: number, position: number): void {
-  const { size } = fstatSync(file);
-  if (size > position) throw new FoldSourceError(`a file of ${size} bytes ended at byte ${position}`);
+function assertEnded(size: number, position: number): void {
+  if (size !== position) throw new FoldSourceError(`a file of ${size} bytes ended at byte ${position}`);
 }
