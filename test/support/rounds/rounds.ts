@@ -47,18 +47,19 @@ export const manifest: Manifest = {
   ],
 };
 
-/** A tensor file of the fixture's model: eight values, in the manifest's order. */
-export function encodeValues(values: readonly number[], metadata: Record<string, string> = {}): Buffer {
-  const { head } = encodeTensorHeader(manifest.tensors, metadata);
+/** A tensor file of a model, the fixture's (eight values) unless it is another: its values in the manifest's order. */
+export function encodeValues(
+  values: Iterable<number>,
+  metadata: Record<string, string> = {},
+  { tensors }: Manifest = manifest,
+): Buffer {
+  const { head } = encodeTensorHeader(tensors, metadata);
   return Buffer.concat([head, Buffer.from(Float32Array.from(values).buffer)]);
 }
 
-export function encodeUpdate(values: readonly number[], numExamples = 1): Buffer {
-  return encodeValues(values, {
-    num_examples: String(numExamples),
-    metrics: '{"loss":0.5}',
-    encoding: 'f32',
-  });
+export function encodeUpdate(values: Iterable<number>, numExamples = 1, model = manifest): Buffer {
+  const metadata = { num_examples: String(numExamples), metrics: '{"loss":0.5}', encoding: 'f32' };
+  return encodeValues(values, metadata, model);
 }
 
 export function declare(file: Buffer, digest = createHash('sha256').update(file).digest('hex')) {
@@ -77,17 +78,25 @@ interface SeededDevice {
   lastSeenAt?: Date;
 }
 
+interface Seed {
+  devices: number;
+  settings?: Partial<RunSettings>;
+  /** The model, and the values of its version 1. */
+  manifest?: Manifest;
+  base?: readonly number[];
+  labels?: Labels;
+}
+
 /** Puts a federation, a model with version 1, a run and present devices straight into the store. */
-export async function seedFederation(
-  deps: Deps,
-  options: { devices: number; settings?: Partial<RunSettings>; base?: number[]; labels?: Labels },
-) {
+export async function seedFederation(deps: Deps, options: Seed) {
+  const model = options.manifest ?? manifest;
+  const values = options.base ?? [1, 2, 3, 4, 5, 6, 7, 8];
   const now = deps.clock.now();
   const { pool } = deps.db;
   await pool.insert(federations).values({ id: 'default', createdAt: now }).onConflictDoNothing();
   const modelId = newId(now);
   const base = { federationId: 'default', createdAt: now };
-  const file = encodeValues(options.base ?? [1, 2, 3, 4, 5, 6, 7, 8]);
+  const file = encodeValues(values, {}, model);
   const blobKey = `version/${modelId}`;
   const writer = await deps.blobs.create(blobKey);
   await writer.write(file);
@@ -97,8 +106,8 @@ export async function seedFederation(
     id: modelId,
     name: `m-${modelId}`,
     description: '',
-    manifest,
-    parameters: 8,
+    manifest: model,
+    parameters: values.length,
     head: 1,
   });
   const digest = createHash('sha256').update(file).digest('hex');
