@@ -1,6 +1,8 @@
 import { eq } from 'drizzle-orm';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Deps } from '../../../api/deps.ts';
+import { createFoldThread } from '../../../api/kernels/folds/folds.ts';
+import { createFolder } from '../../../api/services/aggregation/folding.ts';
 import { advanceRounds } from '../../../api/services/rounds/round-clock.ts';
 import { sweepBlobs } from '../../../api/services/sweeper.ts';
 import { BlobUnavailableError } from '../../../api/store/blobs/blob-store.ts';
@@ -367,4 +369,36 @@ it('a blob store that is out is asked again: no update is rejected, no round fai
   isOut = false;
   await worker.turn();
   expect((await round.current()).state).toBe('completed');
+});
+
+it('a folder that is stopped in an outage does not try its other rounds', async () => {
+  for (const site of ['a', 'b']) {
+    const { send } = await openRound({ site });
+    for (const i of [0, 1, 2]) await send(i);
+  }
+  const first = startWorker('first', checkpointing(test.deps));
+  await first.folder.step();
+  await first.close();
+  expect(await test.deps.db.pool.select().from(checkpoints)).toHaveLength(2);
+  // Both have to be restored.
+  let reads = 0;
+  const deps: Deps = {
+    ...test.deps,
+    blobs: {
+      ...test.deps.blobs,
+      // biome-ignore lint/correctness/useYield: it fails before it has anything to give.
+      async *read() {
+        reads += 1;
+        stopping.abort();
+        throw new BlobUnavailableError('out of order');
+      },
+    },
+  };
+  const stopping = new AbortController();
+  const folds = createFoldThread();
+  const folder = createFolder({ deps, folds, holder: 'test', signal: stopping.signal });
+  await folder.step();
+  await folder.close();
+  await folds.close();
+  expect(reads).toBe(1);
 });
