@@ -1,10 +1,16 @@
-import type { BlobStore, BlobWriter } from '../store/blobs/blob-store.ts';
-import { BlobExistsError, BlobMissingError } from '../store/blobs/blob-store.ts';
+import {
+  type BlobBytes,
+  BlobExistsError,
+  BlobMissingError,
+  type BlobStore,
+  type BlobWriter,
+  blobBytes,
+} from '../store/blobs/blob-store.ts';
 import type { Database } from '../store/database.ts';
 import type { Metrics } from './metrics.ts';
 
 /** The same store; its calls, their failures and bytes are counted. That a blob is not there is no failure. */
-export function measureBlobs(blobs: BlobStore, { blobOperations, blobBytes }: Metrics): BlobStore {
+export function measureBlobs(blobs: BlobStore, { blobOperations, blobBytes: bytes }: Metrics): BlobStore {
   const note = (operation: string, error?: unknown) => {
     const expected = error instanceof BlobMissingError || error instanceof BlobExistsError;
     blobOperations.inc({ operation, outcome: error === undefined || expected ? 'ok' : 'failed' });
@@ -19,10 +25,10 @@ export function measureBlobs(blobs: BlobStore, { blobOperations, blobBytes }: Me
       throw error;
     }
   }
-  async function* read(...request: Parameters<BlobStore['read']>): AsyncGenerator<Uint8Array> {
+  async function* counting(chunks: BlobBytes): AsyncGenerator<Uint8Array> {
     try {
-      for await (const chunk of blobs.read(...request)) {
-        blobBytes.inc({ direction: 'read' }, chunk.byteLength);
+      for await (const chunk of chunks) {
+        bytes.inc({ direction: 'read' }, chunk.byteLength);
         yield chunk;
       }
       note('read');
@@ -35,7 +41,7 @@ export function measureBlobs(blobs: BlobStore, { blobOperations, blobBytes }: Me
     write: (chunk) => writer.write(chunk),
     async commit() {
       await counted('write', () => writer.commit());
-      blobBytes.inc({ direction: 'written' }, writer.bytes);
+      bytes.inc({ direction: 'written' }, writer.bytes);
     },
     abort: () => writer.abort(),
     get bytes() {
@@ -44,7 +50,10 @@ export function measureBlobs(blobs: BlobStore, { blobOperations, blobBytes }: Me
   });
   return {
     create: async (key, options) => measureWriter(await counted('create', () => blobs.create(key, options))),
-    read,
+    read(...request) {
+      const chunks = blobs.read(...request);
+      return blobBytes(counting(chunks), chunks.path);
+    },
     size: (key) => counted('size', () => blobs.size(key)),
     delete: (key) => counted('delete', () => blobs.delete(key)),
     list: (prefix) => blobs.list(prefix),

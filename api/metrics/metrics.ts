@@ -45,7 +45,11 @@ export function createMetrics(build: { version: string; role: 'server' | 'worker
     scoringSeconds: histogram('scoring_seconds', 'Scoring one version on its evaluation set.'),
     workerPasses: counter('worker_passes_total', 'Passes of the parts of the worker.', ['part', 'outcome']),
     blobOperations: counter('blob_operations_total', 'Calls of the blob store.', ['operation', 'outcome']),
-    blobBytes: counter('blob_bytes_total', 'Bytes that went to and came from the blob store.', ['direction']),
+    blobBytes: counter(
+      'blob_bytes_total',
+      'Bytes that went to and came from the blob store; what the fold thread reads from files itself is in folded bytes alone.',
+      ['direction'],
+    ),
     transactionSeconds: histogram(
       'database_transaction_seconds',
       'Transactions, the wait for a connection included.',

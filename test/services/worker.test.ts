@@ -5,6 +5,7 @@ import { createWaitingRoom } from '../../api/services/rounds/waiting-room.ts';
 import { runWorker } from '../../api/services/worker.ts';
 import { channels } from '../../api/store/journal/channels.ts';
 import { createTestApp, type TestApp } from '../support/app.ts';
+import { inChunks } from '../support/blobs.ts';
 import { seedFederation, sendUpdate, view } from '../support/rounds/rounds.ts';
 
 let test: TestApp;
@@ -89,13 +90,13 @@ it('a worker that stops in the middle of a file stops at once and leaves the res
     ...test.deps,
     blobs: {
       ...blobs,
-      async *read(key, range) {
+      read: inChunks(async function* (key, range) {
         if (!range) {
           reading.resolve();
           await held.promise;
         }
         yield* blobs.read(key, range);
-      },
+      }),
     },
   };
   const over = new AbortController();

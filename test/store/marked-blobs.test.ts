@@ -9,7 +9,7 @@ import { openDatabase } from '../../api/store/database.ts';
 import { migrateDatabase } from '../../api/store/migrate.ts';
 import { recordOfStore, reserveBlob, settleBlob } from '../../api/store/models/blob-rows.ts';
 import { federations } from '../../api/store/schema.ts';
-import { get, put } from '../support/blobs.ts';
+import { get, inChunks, put } from '../support/blobs.ts';
 import { createTestDatabase } from '../support/postgres.ts';
 
 let folder: string;
@@ -80,10 +80,10 @@ test('a blob that is back when its loss is confirmed was not lost', async () => 
   const files = createFileBlobs({ dir });
   const flapping: BlobStore = {
     ...files,
-    async *read(key) {
+    read: inChunks(async function* (key) {
       yield* [];
       throw new BlobMissingError(key);
-    },
+    }),
   };
   const store = markBlobs(flapping, recordOf(['update/x']), { lookMs: 0 });
   await expect(get(store, 'update/x')).rejects.toThrow('was not there for a moment');

@@ -1,5 +1,5 @@
 import { expect } from 'vitest';
-import type { BlobRange, BlobStore } from '../../api/store/blobs/blob-store.ts';
+import { type BlobRange, type BlobStore, blobBytes } from '../../api/store/blobs/blob-store.ts';
 
 /** Writes `bytes` as a socket would bring them, and commits. */
 export async function put(store: BlobStore, key: string, bytes: Uint8Array): Promise<void> {
@@ -31,4 +31,11 @@ export async function keysOf(store: BlobStore, prefix: string): Promise<string[]
   const keys: string[] = [];
   for await (const { key } of store.list(prefix)) keys.push(key);
   return keys.sort();
+}
+
+/** `read` of a store that has no files: whatever `chunksOf` gives. */
+export function inChunks(
+  chunksOf: (...request: Parameters<BlobStore['read']>) => AsyncIterable<Uint8Array>,
+): BlobStore['read'] {
+  return (...request) => blobBytes(chunksOf(...request));
 }

@@ -17,7 +17,10 @@ export interface UpdateFacts {
   scalars: Readonly<Record<string, number>>;
 }
 
-/** What a strategy adds to the wire: extra tensors down and up, and scalars that every update must carry. */
+/**
+ * What a strategy adds to the wire: extra tensors down and up, and scalars that every update must carry, whatever the
+ * model.
+ */
 export interface Wire {
   down: Manifest['tensors'];
   up: Manifest['tensors'];

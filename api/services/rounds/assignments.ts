@@ -1,7 +1,7 @@
 import type { Deps } from '../../deps.ts';
 import { FedEdgeError } from '../../domain/errors.ts';
 import type { Principal } from '../../domain/role.ts';
-import { findStrategy } from '../../domain/strategies/index.ts';
+import { chosenStrategy } from '../../domain/strategies/index.ts';
 import { encodings, maxUpdateBytes } from '../../domain/update.ts';
 import { forgetAssignment } from '../../store/identity/credential-cache.ts';
 import { channels, notify } from '../../store/journal/channels.ts';
@@ -65,7 +65,7 @@ export function toDocument(deps: Deps, assignment: OpenAssignment): AssignmentDo
       url: `/v1/assignments/${id}/update`,
       maxBytes,
       encodings: [...encodings],
-      scalars: [...requiredScalars(assignment)],
+      scalars: [...chosenStrategy(assignment.settings.strategy).scalars],
     },
   };
 }
@@ -89,11 +89,6 @@ export async function returnAssignment(
   if (returned) return;
   const { state } = await requireAssignment(deps, device, assignmentId);
   if (state !== 'returned') throw new FedEdgeError('assignment_settled', { state });
-}
-
-function requiredScalars({ settings }: OpenAssignment): readonly string[] {
-  const strategy = findStrategy(settings.strategy.name)!;
-  return strategy.wire({ tensors: [] }, settings.strategy.parameters).scalars;
 }
 
 function deviceSeed({ seed, deviceId }: OpenAssignment): number {

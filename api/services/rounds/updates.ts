@@ -2,7 +2,7 @@ import type { Deps } from '../../deps.ts';
 import { FedEdgeError } from '../../domain/errors.ts';
 import type { Principal } from '../../domain/role.ts';
 import { admit } from '../../domain/round.ts';
-import { findStrategy } from '../../domain/strategies/index.ts';
+import { chosenStrategy } from '../../domain/strategies/index.ts';
 import { type DeclaredBody, maxUpdateBytes, planUpdate, type UpdatePlan } from '../../domain/update.ts';
 import { createSeal } from '../../kernels/seals.ts';
 import { forgetAssignment } from '../../store/identity/credential-cache.ts';
@@ -98,8 +98,7 @@ async function receiveUpdate(
   { bytes, digest, body }: DeclaredBody,
 ): Promise<AcceptedUpdate> {
   const { pool } = deps.db;
-  const strategy = findStrategy(assignment.settings.strategy.name)!;
-  const parameters = parseParameters(assignment);
+  const { strategy, parameters, scalars: required } = chosenStrategy(assignment.settings.strategy);
   const manifest = await findTensors(pool, assignment.modelId);
   const { key: blobKey, announced } = reserveUpdateBlob(deps);
   // Awaited only when the body has come: until then a failure must not count as unhandled, which ends the process.
@@ -115,7 +114,7 @@ async function receiveUpdate(
       digest,
       sealer,
       plan: (header) => {
-        const result = planUpdate(header, manifest, strategy.wire(manifest, parameters).scalars);
+        const result = planUpdate(header, manifest, required);
         if (!result.ok) return result;
         plan = result.plan;
         return { ok: true, segments: plan.segments };
@@ -161,12 +160,6 @@ async function explainRefusal(
   throw new FedEdgeError('unavailable', {
     reason: 'the update could not be accepted now: send it again',
   });
-}
-
-function parseParameters({ settings }: Pick<AssignmentRow, 'settings'>): unknown {
-  const parsed = findStrategy(settings.strategy.name)!.parse(settings.strategy.parameters);
-  if (!parsed.ok) throw new Error(`a run has parameters that its strategy refuses: ${parsed.reason}`);
-  return parsed.parameters;
 }
 
 function toReceipt(

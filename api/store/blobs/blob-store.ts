@@ -41,7 +41,12 @@ export interface BlobWriter {
 /** What `read` gives. */
 export interface BlobBytes extends AsyncIterable<Uint8Array> {
   /** The same bytes as a file of this host, where they are the whole of one: another thread may rather read that. */
-  readonly path?: string | undefined;
+  readonly path: string | undefined;
+}
+
+/** Chunks as `read` gives them, with the `path` of the file that they are, if they are one. */
+export function blobBytes(chunks: AsyncIterable<Uint8Array>, path?: string): BlobBytes {
+  return Object.assign(chunks, { path });
 }
 
 export interface BlobRange {

@@ -8,6 +8,7 @@ import {
   BlobMissingError,
   type BlobRange,
   type BlobStore,
+  blobBytes,
   type Failpoint,
 } from './blob-store.ts';
 import { asOutage, isMissing, outages } from './file-outages.ts';
@@ -33,7 +34,7 @@ export function createFileBlobs(options: { dir: string; failpoint?: Failpoint })
       outages(async () => createFileWriter({ folders, temporary, failpoint }, key, pathOf(key))),
     read(key, range) {
       const path = pathOf(key);
-      return Object.assign(readFileBlob(key, path, range), range ? {} : { path });
+      return blobBytes(readFileBlob(key, path, range), range ? undefined : path);
     },
     size: (key) => outages(async () => sizeOf(pathOf(key))),
     delete: (key) => outages(async () => deleteFile(dir, pathOf(key), folders.forget)),

@@ -4,6 +4,7 @@ import {
   BlobMissingError,
   type BlobStore,
   BlobUnavailableError,
+  blobBytes,
 } from './blob-store.ts';
 import { shareRuns } from './shared-runs.ts';
 
@@ -77,7 +78,7 @@ export function markBlobs(blobs: BlobStore, record: StoreRecord, { lookMs }: { l
   return {
     read(key, range) {
       const bytes = blobs.read(key, range);
-      return Object.assign(confirmed(key, bytes), { path: bytes.path });
+      return blobBytes(confirmed(key, bytes), bytes.path);
     },
     async create(key, options) {
       await marked();

@@ -1,4 +1,4 @@
-import { assertKey, assertPrefix, type BlobStore, type Failpoint } from './blob-store.ts';
+import { assertKey, assertPrefix, type BlobStore, blobBytes, type Failpoint } from './blob-store.ts';
 import { createPatience } from './s3-patience.ts';
 import { readS3Object } from './s3-reader.ts';
 import {
@@ -35,7 +35,8 @@ export function createS3Blobs(options: S3Options & { partBytes?: number; failpoi
       const sendInTime: SendS3 = (request) => send(request, patience);
       return createS3Writer(sendInTime, names, { partBytes, failpoint }, expected?.bytes);
     },
-    read: (key, range) => readS3Object(send, { key, objectKey: objectKey(key) }, newPatience(), range),
+    read: (key, range) =>
+      blobBytes(readS3Object(send, { key, objectKey: objectKey(key) }, newPatience(), range)),
     size: async (key) => sizeOf(send, objectKey(key)),
     delete: async (key) => deleteObject(send, objectKey(key)),
     list: (keys) => listObjects(send, prefix, keys),

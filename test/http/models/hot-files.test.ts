@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { createHotFiles } from '../../../api/http/wire/hot-files.ts';
 import { BlobMissingError } from '../../../api/store/blobs/blob-store.ts';
+import { inChunks } from '../../support/blobs.ts';
 
 const MiB = 1 << 20;
 
@@ -9,14 +10,14 @@ function countingStore() {
   const reads: string[] = [];
   return {
     reads,
-    async *read(key: string, range?: { start: number; end: number }): AsyncGenerator<Uint8Array> {
+    read: inChunks(async function* (key, range) {
       reads.push(key);
       if (key === 'missing') throw new BlobMissingError(key);
       const chunk = new Uint8Array(range!.end / 2);
       yield chunk.fill(1);
       // The store uses its memory again.
       yield chunk.fill(2);
-    },
+    }),
   };
 }
 

@@ -9,6 +9,7 @@ import { BlobUnavailableError } from '../../../api/store/blobs/blob-store.ts';
 import { takeLease } from '../../../api/store/rounds/leases.ts';
 import { checkpoints, leases, updates } from '../../../api/store/schema.ts';
 import { createTestApp, type TestApp } from '../../support/app.ts';
+import { inChunks } from '../../support/blobs.ts';
 import { damageBlob, findFaults, replaceBlob, truncateBlob } from '../../support/rounds/round-faults.ts';
 import {
   createTestWorker,
@@ -215,7 +216,10 @@ describe('a lease', () => {
     const slow: Deps = {
       ...test.deps,
       failpoint: async (name) => void passed.push(name),
-      blobs: { ...blobs, read: (key, range) => (range ? blobs.read(key, range) : slowly(blobs.read(key))) },
+      blobs: {
+        ...blobs,
+        read: inChunks((key, range) => (range ? blobs.read(key, range) : slowly(blobs.read(key)))),
+      },
     };
     await startWorker('first', slow).folder.step();
     expect(passed.filter((name) => name === 'publish.after_commit')).toHaveLength(1);
@@ -274,7 +278,7 @@ describe('a damaged update', () => {
       await sendAll(round);
       const before = await round.updates();
       await damage(before[2]!, before[4]!);
-      await startWorker('test', form === 'chunks' ? inChunks(test.deps) : test.deps).turn();
+      await startWorker('test', form === 'chunks' ? withoutFiles(test.deps) : test.deps).turn();
       const after = await round.updates();
       expect(after.map(({ state }) => state)).toEqual(
         before.map((_, i) => (i === 2 ? 'rejected' : 'folded')),
@@ -286,12 +290,9 @@ describe('a damaged update', () => {
   );
 
   /** The same blobs from a store that has no files. */
-  function inChunks(deps: Deps): Deps {
+  function withoutFiles(deps: Deps): Deps {
     const { blobs } = deps;
-    async function* chunksOf(...[key, range]: Parameters<typeof blobs.read>) {
-      yield* blobs.read(key, range);
-    }
-    return { ...deps, blobs: { ...blobs, read: chunksOf } };
+    return { ...deps, blobs: { ...blobs, read: inChunks(blobs.read) } };
   }
 
   /** What a forger does who makes everything fit that the world is told. */
@@ -356,10 +357,10 @@ it('a blob store that is out is asked again: no update is rejected, no round fai
     ...test.deps,
     blobs: {
       ...blobs,
-      async *read(key, range) {
+      read: inChunks(async function* (key, range) {
         if (isOut) throw new BlobUnavailableError('out of order');
         yield* blobs.read(key, range);
-      },
+      }),
     },
   };
   const worker = startWorker('test', deps);

@@ -7,6 +7,7 @@ import { scoreNextVersion } from '../../../api/services/models/scoring.ts';
 import { BlobUnavailableError } from '../../../api/store/blobs/blob-store.ts';
 import { events, models, modelVersions } from '../../../api/store/schema.ts';
 import { createTestApp, type TestApp } from '../../support/app.ts';
+import { inChunks } from '../../support/blobs.ts';
 import { encodeValues, manifest, seedFederation, view } from '../../support/rounds/rounds.ts';
 import { tensorFile } from '../../support/tensor-files.ts';
 
@@ -121,10 +122,10 @@ describe('scoring', () => {
       ...test.deps,
       blobs: {
         ...blobs,
-        async *read(key, range) {
+        read: inChunks(async function* (key, range) {
           if (isOut) throw new BlobUnavailableError('out of order');
           yield* blobs.read(key, range);
-        },
+        }),
       },
     };
     const { next } = createFakeScorer(async (first) => ({ loss: first, accuracy: 1 }));

@@ -11,6 +11,7 @@ import {
 } from '../../../api/store/blobs/blob-store.ts';
 import { keepStatements } from '../../../api/store/prepared-statements.ts';
 import * as schema from '../../../api/store/schema.ts';
+import { inChunks } from '../blobs.ts';
 
 /** Whether what failed had its effect. */
 export const faultModes = ['before it takes effect', 'after it took effect'] as const;
