@@ -127,6 +127,70 @@ const postgres = [
 ];
 
 /**
+ * The driver forgets who waits for a connection of his own when another one closes: the one that is opened in its place
+ * was to be his, and is given to nobody. Here it is his; a reservation after the end is refused, as a query is.
+ */
+const reservations = [
+  {
+    file: 'postgres/src/connection.js',
+    find: `      if (needsTypes) {
+        initial.reserve && (initial = null)
+        return`,
+    replace: `      if (needsTypes) {
+        return`,
+  },
+  {
+    file: 'postgres/src/connection.js',
+    find: `      initial && !initial.reserve && execute(initial)
+      options.shared.retries = retries = 0
+      initial = null
+      return
+`,
+    replace: `      const first = initial
+      options.shared.retries = retries = 0
+      initial = null
+      first.reserve
+        ? (silenceTimer.cancel(), first.reserve(connection))
+        : execute(first)
+      return
+`,
+  },
+  {
+    file: 'postgres/src/index.js',
+    find: `        queries.push(query)
+        closed.length && connect(closed.shift(), query)
+`,
+    replace: `        ending
+          ? reject(Errors.connection('CONNECTION_ENDED', options, options))
+          : closed.length
+            ? connect(closed.shift(), query)
+            : queries.push(query)
+`,
+  },
+];
+
+/**
+ * The driver sends a prepared statement again that the server has forgotten or cannot plan any longer. In a transaction
+ * that is of no use, since it has failed; where its end was sent together with it, the repetition would even run outside
+ * of it. Here such an error is told.
+ */
+const retries = [
+  {
+    file: 'postgres/src/connection.js',
+    find: `          : query.prepared && retryRoutines.has(errorResponse.routine)
+            ? retry(query, errorResponse)
+            : errored(errorResponse)
+`,
+    replace: `          : query.prepared && retryRoutines.has(errorResponse.routine)
+            ? connection.reserved
+              ? (delete statements[query.signature], errored(errorResponse))
+              : retry(query, errorResponse)
+            : errored(errorResponse)
+`,
+  },
+];
+
+/**
  * The driver waits without end for the answer to a query: where the database vanishes without a word (a partition, a
  * frozen machine) it is the kernel that gives up, after a quarter of an hour. With `silence_timeout` (seconds) a
  * connection that was asked and says nothing for so long is closed. What the pool has not sent yet is rejected with it,
@@ -252,7 +316,7 @@ const silentConnections = [
   },
 ];
 
-const edits = [...postgres, ...silentConnections];
+const edits = [...postgres, ...silentConnections, ...reservations, ...retries];
 
 /** Whether every edit is in place of a package that is installed. */
 export function isPatched(modules) {

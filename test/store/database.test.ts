@@ -291,4 +291,57 @@ describe('statements that are sent together', () => {
     expect(await notes()).not.toContain('e');
     await other.close();
   });
+
+  it('wait for a connection, and get the one that follows a lost one', async () => {
+    const pool = openDatabase(test.connection, { connections: 2 });
+    const held = Promise.withResolvers<void>();
+    const pids: number[] = [];
+    const holders = Promise.allSettled(
+      [0, 1].map(() =>
+        pool.transaction(async (tx) => {
+          const [row] = await tx.execute<{ pid: number }>(sql`select pg_backend_pid() as pid`);
+          pids.push(row!.pid);
+          await held.promise;
+        }),
+      ),
+    );
+    await waitUntil('all connections are taken', async () => pids.length === 2);
+    const waiting = [pool.runTogether([insert('g')]), pool.runTogether([insert('h')])];
+    await sleep(50);
+    await db.client`select pg_terminate_backend(${pids[0]!})`;
+    await expect(Promise.all(waiting)).resolves.toEqual([[{ text: 'g' }], [{ text: 'h' }]]);
+    held.resolve();
+    await holders;
+    await pool.close();
+  });
+
+  it('are refused after the end', async () => {
+    const ended = openDatabase(test.connection, { connections: 1 });
+    await ended.runTogether([insert('i')]);
+    await ended.close();
+    await expect(ended.runTogether([insert('j')])).rejects.toMatchObject({ code: 'CONNECTION_ENDED' });
+    expect(await notes()).not.toContain('j');
+  });
+
+  it.each([
+    ['that cannot be planned any longer', 'grown', 'alter table grown add column more int'],
+    ['that the session has forgotten', 'kept', 'deallocate all'],
+  ])('never run in part because of one %s, and succeed when they are sent again', async (_, name, change) => {
+    await db.client.unsafe(`create table ${name} (a int); insert into ${name} values (1)`);
+    const wide = { text: `select * from ${name} where a = $1::int`, parameters: [1] };
+    const send = (text: string) => db.runTogether([insert(text), wide]);
+    await send('k');
+    await db.client.unsafe(change);
+    const before = await notes();
+    await expect(send('l')).rejects.toSatisfy(isOutage);
+    expect(await notes()).toEqual(before);
+    let answer: unknown;
+    await waitUntil('all of them are prepared again', async () => {
+      answer = await send('l').catch(() => undefined);
+      return answer !== undefined;
+    });
+    expect(answer).toEqual([expect.objectContaining({ a: 1 })]);
+    expect((await notes()).filter((text) => text === 'l')).toEqual(['l']);
+    await db.client`delete from notes where text in ('k', 'l')`;
+  });
 });
