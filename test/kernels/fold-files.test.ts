@@ -55,7 +55,14 @@ function sourceOf(chunks: readonly Uint8Array[] | undefined, at?: string) {
 }
 
 function add(source: ReturnType<typeof sourceOf>, more: { keep?: () => Promise<void>; bytes?: number } = {}) {
-  const update = { weight: 7, segments, seal: sealOf(file), bytes: file.length, source };
+  const update = {
+    weight: 7,
+    segments,
+    head: file.subarray(0, 8),
+    seal: sealOf(file),
+    bytes: file.length,
+    source,
+  };
   return thread.add('fold', { ...update, ...more });
 }
 
@@ -97,7 +104,7 @@ describe('a file', () => {
 
   test('of whole strides is told from one that goes on', async () => {
     const whole = file.subarray(0, 2 * STRIDE_BYTES);
-    const update = { weight: 1, seal: sealOf(whole), bytes: whole.length };
+    const update = { weight: 1, head: whole.subarray(0, 8), seal: sealOf(whole), bytes: whole.length };
     const part = [{ ...segments[0]!, fileStart: 0, fileEnd: whole.length }];
     for (const [length, isIntact] of [
       [whole.length, true],
@@ -159,7 +166,7 @@ describe('while a file is read', () => {
   test('other folds go on', async () => {
     await writeFile(path, file);
     await thread.begin('second', { strategy: 'fedavg', parameters: {}, range });
-    const update = { weight: 7, segments, seal: sealOf(file), bytes: file.length };
+    const update = { weight: 7, segments, head: file.subarray(0, 8), seal: sealOf(file), bytes: file.length };
     const [first, second] = await Promise.all([
       add(sourceOf(undefined, path)),
       thread.add('second', { ...update, source: sourceOf([file.subarray(0, 99), file.subarray(99)]) }),

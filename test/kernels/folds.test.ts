@@ -31,6 +31,7 @@ afterEach(async () => {
 interface Update {
   weight: number;
   file: Uint8Array;
+  head: Uint8Array;
   seal: string;
   bytes: number;
   segments: Segment[];
@@ -51,6 +52,7 @@ function makeUpdate(seed: number): Update {
   const update: Update = {
     weight: seed * 3 + 1,
     file: new Uint8Array(),
+    head: parts[0]!,
     seal: '',
     bytes: 0,
     segments: [],
@@ -101,10 +103,10 @@ async function collect(chunks: AsyncIterable<Uint8Array>): Promise<Buffer> {
 
 function add(
   fold: string,
-  { weight, segments, seal, bytes, file }: Update,
+  { weight, segments, head, seal, bytes, file }: Update,
   pieces: Iterable<Uint8Array> = [file],
 ) {
-  return thread.add(fold, { weight, segments, seal, bytes, source: stream(pieces) });
+  return thread.add(fold, { weight, segments, head, seal, bytes, source: stream(pieces) });
 }
 
 function finish(fold: string, seed = 1): Promise<Buffer> {
@@ -151,8 +153,8 @@ describe('a fold', () => {
       }
     }
     await thread.begin('a', options);
-    for (const { weight, segments, seal, bytes, file } of updates) {
-      await thread.add('a', { weight, segments, seal, bytes, source: reusing(file) });
+    for (const { weight, segments, head, seal, bytes, file } of updates) {
+      await thread.add('a', { weight, segments, head, seal, bytes, source: reusing(file) });
     }
     expect(Buffer.compare(await finish('a'), whole)).toBe(0);
   });
@@ -240,6 +242,7 @@ describe('a fold', () => {
     await thread.add('a', {
       weight: 1,
       segments: [segment],
+      head: bytes.subarray(0, 1000),
       seal: sealOf(bytes),
       bytes: bytes.length,
       source: counted(),
@@ -388,13 +391,13 @@ describe('what is lost', () => {
   });
 
   test('a fold whose source failed in mid-file; the id can begin again', async () => {
-    const { weight, segments, seal, bytes, file } = updates[0]!;
+    const { weight, segments, head, seal, bytes, file } = updates[0]!;
     async function* failing(): AsyncGenerator<Uint8Array> {
       yield file.subarray(0, 400_000);
       throw new Error('disk');
     }
     await thread.begin('a', options);
-    await expect(thread.add('a', { weight, segments, seal, bytes, source: failing() })).rejects.toThrow(
+    await expect(thread.add('a', { weight, segments, head, seal, bytes, source: failing() })).rejects.toThrow(
       'disk',
     );
     expect((await rejection(add('a', updates[1]!))).name).toBe('FoldLostError');
@@ -410,14 +413,16 @@ describe('what is lost', () => {
 
   /** Kills the thread after the source's first chunk, and then keeps the source going. */
   async function killInMidAdd(kill: (worker: Worker) => Promise<unknown>) {
-    const { weight, segments, seal, bytes } = updates[0]!;
+    const { weight, segments, head, seal, bytes } = updates[0]!;
     let given = 0;
     async function* chunks(): AsyncGenerator<Uint8Array> {
       yield new Uint8Array(1 << 20);
       await kill(workers.at(-1)!);
       for (; given < 100; given += 1) yield new Uint8Array(1 << 20);
     }
-    const failure = await rejection(thread.add('a', { weight, segments, seal, bytes, source: chunks() }));
+    const failure = await rejection(
+      thread.add('a', { weight, segments, head, seal, bytes, source: chunks() }),
+    );
     return { failure, given };
   }
 

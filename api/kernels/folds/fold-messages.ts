@@ -29,6 +29,7 @@ export interface AddCommand {
   kind: 'add';
   weight: number;
   segments: readonly Segment[];
+  head: Uint8Array;
   seal: string;
   /** The file's length as it was sealed. */
   bytes: number;

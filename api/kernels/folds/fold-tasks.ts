@@ -37,16 +37,33 @@ export function addTask(kernels: Kernels, fold: Fold, command: AddCommand): Task
     strategy.add(accumulator, kernels, weight, chunk);
   });
   const seal = checkSeal(command.seal);
+  const head = checkBeginning(command.head);
   let bytes = 0;
   return {
     step(chunk) {
       // A chunk at a time, so that the values are still in the cache when they are folded.
       seal.push(chunk);
+      head.push(chunk);
       read(chunk);
       bytes += chunk.length;
       return undefined;
     },
-    end: () => ({ isIntact: seal.holds() && bytes === command.bytes, bytes }),
+    end: () => ({ isIntact: seal.holds() && head.holds() && bytes === command.bytes, bytes }),
+  };
+}
+
+/** Looks whether what passes begins with `expected`. */
+function checkBeginning(expected: Uint8Array) {
+  let rest = expected;
+  let isSame = true;
+  return {
+    push(bytes: Uint8Array): void {
+      if (rest.length === 0) return;
+      const length = Math.min(rest.length, bytes.length);
+      isSame &&= Buffer.compare(bytes.subarray(0, length), rest.subarray(0, length)) === 0;
+      rest = rest.subarray(length);
+    },
+    holds: () => isSame && rest.length === 0,
   };
 }
 

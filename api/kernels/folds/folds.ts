@@ -38,7 +38,8 @@ export interface FoldThread {
   restore(fold: string, chunks: AsyncIterable<Uint8Array>): Promise<void>;
   /**
    * Streams one update's file past its seal and into the accumulator. Returns if it is the file that was sealed, and
-   * the count of its bytes. If it is not (it is corrupt, truncated, another) the accumulator is spoiled, and the fold
+   * the count of its bytes. If it is not (it is corrupt, truncated, another, or begins otherwise than its segments were
+   * told by) the accumulator is spoiled, and the fold
    * must be released and begun again.
    *
    * Segments may stand in any order; they must cover the fold's range exactly once. Throws FoldRequestError
@@ -68,6 +69,8 @@ interface FoldUpdate {
   /** Finite, >= 0; what the strategy's `weigh` gave. */
   weight: number;
   segments: readonly Segment[];
+  /** How the file begins, as far as the segments were told by it: the sealed file has to begin so, too. */
+  head: Uint8Array;
   /** What api/kernels/seals.ts gave for the file. */
   seal: string;
   /** The file's length, as it was sealed. */
@@ -127,8 +130,8 @@ export function createFoldThread(startWorker: () => Worker = startFoldWorker): F
     async restore(fold, chunks) {
       await feed(fold, { kind: 'restore' }, chunks);
     },
-    async add(fold, { weight, segments, seal, bytes, source, keep = async () => {} }) {
-      const command = { kind: 'add', weight, segments, seal, bytes } as const;
+    async add(fold, { weight, segments, head, seal, bytes, source, keep = async () => {} }) {
+      const command = { kind: 'add', weight, segments, head, seal, bytes } as const;
       const { path } = source;
       const there = path === undefined ? undefined : await addFile(fold, { ...command, path }, keep);
       return there ?? ((await feed(fold, command, keeping(source, keep))) as AddedFile);

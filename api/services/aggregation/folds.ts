@@ -1,10 +1,5 @@
 import type { Manifest } from '../../domain/manifest.ts';
-import {
-  type HeaderResult,
-  parseTensorHeader,
-  readHeaderLength,
-  TENSOR_LENGTH_BYTES,
-} from '../../domain/tensors.ts';
+import { parseTensorHeader, readHeaderLength, TENSOR_LENGTH_BYTES } from '../../domain/tensors.ts';
 import { planUpdate, type UpdateSegment } from '../../domain/update.ts';
 import { FoldRequestError, FoldSourceError } from '../../kernels/folds/fold-errors.ts';
 import { BlobMissingError, type BlobStore, BlobUnavailableError } from '../../store/blobs/blob-store.ts';
@@ -51,11 +46,11 @@ async function foldFile(
   const { deps, folds } = context;
   const endTimer = deps.metrics.foldSeconds.startTimer();
   try {
-    const segments = await readSegments(deps.blobs, fold.manifest, blobKey);
-    if (!segments) return 'blob_corrupt';
+    const plan = await readPlan(deps.blobs, fold.manifest, blobKey);
+    if (!plan) return 'blob_corrupt';
     const source = deps.blobs.read(blobKey);
     const keep = () => renewHold(context, fold);
-    const file = await folds.add(fold.id, { weight, segments, seal, bytes, source, keep });
+    const file = await folds.add(fold.id, { ...plan, weight, seal, bytes, source, keep });
     endTimer();
     deps.metrics.foldedBytes.inc(file.bytes);
     return file.isIntact ? undefined : 'blob_corrupt';
@@ -80,24 +75,29 @@ async function reject(
   });
 }
 
-/** Where the update's values lie, from its own header; undefined if that is damaged. Scalars were checked at intake. */
-async function readSegments(
+/**
+ * Where the update's values lie, and the header that tells it: the seal is looked at when the file is read again, which
+ * then has to begin with this header. Undefined if that is damaged. Scalars were checked at intake.
+ */
+async function readPlan(
   blobs: BlobStore,
   manifest: Manifest,
   key: string,
-): Promise<UpdateSegment[] | undefined> {
-  const parsed = await readHeader(blobs, key);
+): Promise<{ segments: UpdateSegment[]; head: Uint8Array } | undefined> {
+  const head = await readHead(blobs, key);
+  if (!head) return undefined;
+  const parsed = parseTensorHeader(head);
   if (!parsed.ok) return undefined;
   const planned = planUpdate(parsed.header, manifest, []);
-  return planned.ok ? planned.plan.segments : undefined;
+  return planned.ok ? { segments: planned.plan.segments, head } : undefined;
 }
 
-async function readHeader(blobs: BlobStore, key: string): Promise<HeaderResult> {
+async function readHead(blobs: BlobStore, key: string): Promise<Uint8Array | undefined> {
   const start = await readBytes(blobs, key, HEADER_BYTES);
   const length = readHeaderLength(start);
-  if (!length.ok) return length;
-  const headerBytes = TENSOR_LENGTH_BYTES + length.jsonBytes;
-  return parseTensorHeader(headerBytes > start.length ? await readBytes(blobs, key, headerBytes) : start);
+  if (!length.ok) return undefined;
+  const headBytes = TENSOR_LENGTH_BYTES + length.jsonBytes;
+  return headBytes > start.length ? readBytes(blobs, key, headBytes) : start.subarray(0, headBytes);
 }
 
 async function readBytes(blobs: BlobStore, key: string, end: number): Promise<Uint8Array> {

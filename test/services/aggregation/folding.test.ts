@@ -5,7 +5,7 @@ import { createFoldThread } from '../../../api/kernels/folds/folds.ts';
 import { createFolder } from '../../../api/services/aggregation/folding.ts';
 import { advanceRounds } from '../../../api/services/rounds/round-clock.ts';
 import { sweepBlobs } from '../../../api/services/sweeper.ts';
-import { BlobUnavailableError } from '../../../api/store/blobs/blob-store.ts';
+import { type BlobStore, BlobUnavailableError, blobBytes } from '../../../api/store/blobs/blob-store.ts';
 import { takeLease } from '../../../api/store/rounds/leases.ts';
 import { checkpoints, leases, updates } from '../../../api/store/schema.ts';
 import { createTestApp, type TestApp } from '../../support/app.ts';
@@ -288,6 +288,38 @@ describe('a damaged update', () => {
       expect(await findFaults(test.deps)).toEqual([]);
     },
   );
+
+  it('is rejected whose store tells another header than it then has', async () => {
+    const expected = await undisturbedDigest(2);
+    const round = await openRound();
+    await sendAll(round);
+    const { blobKey } = (await round.updates())[2]!;
+    await startWorker('test', withHeaders(test.deps, blobKey, exchangeTensors)).turn();
+    expect((await round.updates())[2]).toMatchObject({ state: 'rejected', reason: 'blob_corrupt' });
+    expect((await round.version())?.digest).toBe(expected);
+    expect(await findFaults(test.deps)).toEqual([]);
+  });
+
+  /** A store that changes the beginning of one blob for those who ask for a range, and for them alone. */
+  function withHeaders(deps: Deps, changed: string, change: (header: string) => string): Deps {
+    const { blobs } = deps;
+    const read: BlobStore['read'] = (key, range) => {
+      const bytes = blobs.read(key, range);
+      return key === changed && range ? blobBytes(changing(bytes)) : bytes;
+    };
+    async function* changing(chunks: AsyncIterable<Uint8Array>) {
+      for await (const chunk of chunks)
+        yield Buffer.from(change(Buffer.from(chunk).toString('latin1')), 'latin1');
+    }
+    return { ...deps, blobs: { ...blobs, read } };
+  }
+
+  /** Both headers fit the file. */
+  function exchangeTensors(header: string): string {
+    const changed = header.replace('[0,24]', '[8,32]').replace('[24,32]', '[0,8]  ');
+    expect(changed).not.toBe(header);
+    return changed;
+  }
 
   /** The same blobs from a store that has no files. */
   function withoutFiles(deps: Deps): Deps {
