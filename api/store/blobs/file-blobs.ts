@@ -14,7 +14,7 @@ import {
 import { asOutage, isMissing, outages } from './file-outages.ts';
 import { readChunks } from './file-reader.ts';
 import { createFileWriter } from './file-writer.ts';
-import { createFolders } from './folders.ts';
+import { createFolders, type Folders } from './folders.ts';
 
 /**
  * Blobs as files below `dir` (made if missing); unfinished ones in `dir/.tmp`. Several processes of one host may
@@ -40,7 +40,7 @@ export function createFileBlobs(options: { dir: string; failpoint?: Failpoint })
     delete: (key) => outages(async () => deleteFile(dir, pathOf(key), folders.forget)),
     list: (prefix) => listFiles(dir, prefix),
     sweepTemporary: (before) => outages(() => sweep(temporary, before)),
-    check: () => outages(() => probe(temporary, folders.prepare)),
+    check: () => outages(() => probe(temporary, folders)),
   };
 }
 
@@ -121,10 +121,9 @@ async function sweep(temporary: string, before: Date): Promise<number> {
   return removed;
 }
 
-async function probe(temporary: string, prepare: (folder: string) => Promise<void>): Promise<void> {
-  await prepare(temporary);
+async function probe(temporary: string, folders: Folders): Promise<void> {
   const path = join(temporary, `probe-${randomUUID()}`);
-  const handle = await open(path, 'wx');
+  const handle = await folders.within(temporary, () => open(path, 'wx'));
   try {
     await handle.write('probe');
     await handle.datasync();

@@ -15,9 +15,8 @@ interface Context {
 
 /** Writes the blob `key` to a temporary file that `commit` publishes as `path`. */
 export async function createFileWriter(context: Context, key: string, path: string): Promise<BlobWriter> {
-  await context.folders.prepare(context.temporary);
   const draft = join(context.temporary, randomUUID());
-  const handle = await open(draft, 'wx');
+  const handle = await context.folders.within(context.temporary, () => open(draft, 'wx'));
   const file = gatherInto(handle);
 
   async function persist(): Promise<void> {
@@ -101,18 +100,11 @@ async function writeAll(
 }
 
 async function publish(folders: Folders, draft: string, path: string, key: string): Promise<void> {
-  const folder = dirname(path);
-  for (let attempt = 1; ; attempt += 1) {
-    await folders.prepare(folder);
-    try {
-      await linkExclusively(draft, path);
-      break;
-    } catch (error) {
-      if (hasCode(error, 'EEXIST')) throw new BlobExistsError(key, { cause: error });
-      // The folder was empty for a moment and a deletion took it away.
-      if (!hasCode(error, 'ENOENT') || attempt === 3) throw error;
-      folders.forget(folder);
-    }
+  try {
+    await folders.within(dirname(path), () => linkExclusively(draft, path));
+  } catch (error) {
+    if (hasCode(error, 'EEXIST')) throw new BlobExistsError(key, { cause: error });
+    throw error;
   }
 }
 

@@ -1,20 +1,29 @@
 import { mkdir, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { isMissing } from './file-outages.ts';
 import { shareRuns } from './shared-runs.ts';
 
 const maxKnown = 10_000;
 /** A folder that is synced again so soon need not be opened again. */
 const LINGER_MS = 1000;
+const MAX_ATTEMPTS = 3;
 
 /** Makes and syncs folders, and remembers which are there. Nobody removes those directly below `dir`. */
 export function createFolders(dir: string) {
   const known = new Set<string>();
+  const making = new Map<string, Promise<void>>();
   const syncs = new Map<string, () => Promise<void>>();
   const opened = new Map<string, ReturnType<typeof keepOpen>>();
 
-  /** Makes `folder` durable with its parents. Known folders cost nothing. */
+  /** Makes `folder` durable with its parents. Known folders cost nothing; callers at one time wait for the same. */
   async function prepare(folder: string): Promise<void> {
     if (known.has(folder)) return;
+    const made = making.get(folder) ?? make(folder).finally(() => making.delete(folder));
+    making.set(folder, made);
+    await made;
+  }
+
+  async function make(folder: string): Promise<void> {
     const first = await mkdir(folder, { recursive: true });
     if (first !== undefined) {
       for (let path = folder; path.length >= first.length; path = dirname(path))
@@ -22,6 +31,19 @@ export function createFolders(dir: string) {
     }
     if (known.size >= maxKnown) known.clear();
     known.add(folder);
+  }
+
+  /** Does `work`, which needs `folder`: a known one may be gone, since a deletion found it empty or a volume went. */
+  async function within<T>(folder: string, work: () => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt += 1) {
+      await prepare(folder);
+      try {
+        return await work();
+      } catch (error) {
+        if (!isMissing(error) || attempt === MAX_ATTEMPTS) throw error;
+        forget(folder);
+      }
+    }
   }
 
   /** Makes the entries of `folder` durable as they are now; callers at one time share a sync. */
@@ -49,7 +71,7 @@ export function createFolders(dir: string) {
     opened.get(folder)?.close();
   }
 
-  return { prepare, sync, forget };
+  return { prepare, within, sync, forget };
 }
 
 export type Folders = ReturnType<typeof createFolders>;

@@ -1,0 +1,37 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { measureBlobs } from '../../api/metrics/measured.ts';
+import { createMetrics } from '../../api/metrics/metrics.ts';
+import { createFileBlobs } from '../../api/store/blobs/file-blobs.ts';
+import { markBlobs } from '../../api/store/blobs/marked-blobs.ts';
+import { get, put } from '../support/blobs.ts';
+
+let dir: string;
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'fededge-blobs-'));
+});
+afterEach(() => rm(dir, { recursive: true, force: true }));
+
+const bytes = Buffer.from('some bytes');
+
+test.each(['.tmp', 'update'])('goes on when its folder %s has gone meanwhile', async (folder) => {
+  const store = createFileBlobs({ dir });
+  await put(store, 'update/before', bytes);
+  await rm(join(dir, folder), { recursive: true });
+  await put(store, 'update/after', bytes);
+  expect(await get(store, 'update/after')).toEqual(bytes);
+  await rm(join(dir, folder), { recursive: true });
+  await store.check();
+});
+
+test('still tells its files when it is marked and measured, as servers have it', async () => {
+  const files = createFileBlobs({ dir });
+  const record = { marker: async () => 'store/1', sample: async () => [] };
+  const marked = markBlobs(files, record, { lookMs: 0 });
+  const store = measureBlobs(marked, createMetrics({ version: 'test', role: 'worker' }));
+  await put(store, 'update/x', bytes);
+  expect(store.read('update/x').path).toBe(join(dir, 'update/x'));
+  expect(store.read('update/x', { start: 0, end: 4 }).path).toBeUndefined();
+});
