@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ageDrafts } from '../../support/acceptance/drafts.ts';
 import { createFederation, type Federation } from '../../support/acceptance/federations.ts';
@@ -28,7 +29,9 @@ const aggregation = [
 ];
 
 /** Arms processes, runs a federation until each of them was killed, and starts them again. */
-async function runOverKills(model: string, members: readonly Member[], failpoint: string): Promise<void> {
+async function runOverKills(name: string, members: readonly Member[], failpoint: string): Promise<void> {
+  // Of its own for each try of the test.
+  const model = `${name}-${randomUUID().slice(0, 8)}`;
   await federation.createModel(model);
   for (const member of members) await member.stop();
   const armed = { FEDEDGE_FAILPOINT: failpoint, FEDEDGE_CHECKPOINT_UPDATES: '1' };

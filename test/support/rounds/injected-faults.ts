@@ -8,10 +8,10 @@ import {
   type BlobStore,
   BlobUnavailableError,
   type BlobWriter,
+  blobBytes,
 } from '../../../api/store/blobs/blob-store.ts';
 import { keepStatements } from '../../../api/store/prepared-statements.ts';
 import * as schema from '../../../api/store/schema.ts';
-import { inChunks } from '../blobs.ts';
 
 /** Whether what failed had its effect. */
 export const faultModes = ['before it takes effect', 'after it took effect'] as const;
@@ -202,20 +202,20 @@ function failingBlobs(blobs: BlobStore, trigger: Trigger): BlobStore {
 function failingBytes(bytes: BlobBytes, trigger: Trigger): BlobBytes {
   const { path } = bytes;
   const chunks = failingChunks(bytes, trigger);
-  if (path === undefined) return Object.assign(chunks, { path });
+  if (path === undefined) return blobBytes(chunks);
   let failAfter: () => void;
   try {
     failAfter = trigger.pass('read of a file', out);
   } catch (error) {
     // No file can be opened below a file.
-    return Object.assign(brokenChunks(error), { path: join(path, 'out') });
+    return blobBytes(brokenChunks(error), join(path, 'out'));
   }
   try {
     failAfter();
-    return Object.assign(chunks, { path });
+    return blobBytes(chunks, path);
   } catch (error) {
     // A folder can be opened, but not be read.
-    return Object.assign(brokenChunks(error), { path: dirname(path) });
+    return blobBytes(brokenChunks(error), dirname(path));
   }
 }
 

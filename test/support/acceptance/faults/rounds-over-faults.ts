@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { expect } from 'vitest';
 import type { Assignment, Device } from '../devices.ts';
 import type { Federation } from '../federations.ts';
@@ -25,7 +26,8 @@ export async function runOverFault(
   fault: (waiting?: Invited) => Promise<void>,
 ): Promise<void> {
   const { devices, service } = federation;
-  const model = name.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-');
+  // Of its own for each try of the test.
+  const model = `${name.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-')}-${randomUUID().slice(0, 8)}`;
   const count = devices.length;
   await federation.createModel(model);
   const run = await federation.startRun(model, { ...patient, rounds: 2, quorum: count, capacity: count });
