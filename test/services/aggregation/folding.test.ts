@@ -420,11 +420,11 @@ it('a folder that is stopped in an outage does not try its other rounds', async 
     blobs: {
       ...test.deps.blobs,
       // biome-ignore lint/correctness/useYield: it fails before it has anything to give.
-      async *read() {
+      read: inChunks(async function* () {
         reads += 1;
         stopping.abort();
         throw new BlobUnavailableError('out of order');
-      },
+      }),
     },
   };
   const stopping = new AbortController();
