@@ -10,7 +10,7 @@ export interface Context {
   note(text: string): void;
 }
 
-/** A benchmark: measures us and our peers in turns (A B A B ...) and gives medians. */
+/** A benchmark: measures us and our peers, where there are any, in turns (A B A B ...) and gives medians. */
 export type Measure = (context: Context) => Promise<Row[]>;
 
 export interface Comparison {

@@ -29,6 +29,28 @@ describe.skipIf(process.platform !== 'linux')('npm run bench', () => {
     expect(stderr).toContain('3 devices');
   });
 
+  test.each([
+    ['intake', 2],
+    ['fold', 1],
+    ['memory', 2],
+    ['floor', 1],
+    ['waiting', 4],
+    ['downloads', 3],
+  ])('%s prints rows, with a ratio where there is a peer', { timeout: 240_000 }, (name, least) => {
+    const { status, stdout, stderr } = bench(name, '--quick', '--json');
+    expect(status, stderr).toBe(0);
+    const { rows } = JSON.parse(stdout.trimEnd().split('\n').at(-1)!) as { rows: Record<string, unknown>[] };
+    expect(rows.length).toBeGreaterThanOrEqual(least);
+    for (const row of rows) {
+      expect(row).toMatchObject({ unit: expect.any(String), figure: expect.any(Number) });
+      const { peer, peerFigure, ratio } = row;
+      expect([typeof peerFigure, typeof ratio], String(peer)).toEqual(
+        peer === null ? ['object', 'object'] : ['number', 'number'],
+      );
+    }
+    expect(stdout.trimEnd().split('\n')).toHaveLength(1);
+  });
+
   test('names what there is when it is asked for something else', () => {
     const { status, stderr } = bench('speed');
     expect(status).toBe(2);

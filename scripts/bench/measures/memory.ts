@@ -29,7 +29,9 @@ export async function measureMemory(context: Context): Promise<Row[]> {
     const needed = updates * parameters * 4 * (ROUNDS + 0.5);
     const { bavail, bsize } = statfsSync(folder);
     if (needed > bavail * bsize) {
-      note(`${updates} updates are left out: they need ${Math.ceil(needed / 1e9)} GB of disk in ${folder}`);
+      const reason = `needs ${Math.ceil(needed / 1e9)} GB of disk`;
+      note(`${updates} updates are left out: ${reason} in ${folder}`);
+      rows.push({ updates, unit: 'MB', figure: null, met: false, reason });
       continue;
     }
     note(`${updates} updates of ${parameters} parameters`);

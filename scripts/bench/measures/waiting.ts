@@ -4,7 +4,7 @@ import type { Arrival } from '../fleet/long-polls.ts';
 import { type Context, compare, type Row } from '../measure.ts';
 import { startBareServer } from '../peers/servers.ts';
 import { createModel, serverOf, startRun, stopRun } from '../scene.ts';
-import { median, percentile } from '../statistics.ts';
+import { median, percentile, takeTurns } from '../statistics.ts';
 import { type Deployment, startEmbedded } from '../system/deployments.ts';
 import { readUsage, withCpu } from '../system/usage.ts';
 
@@ -14,6 +14,7 @@ const WAIT_SECONDS = 25;
 const WINDOW_MS = 26_000;
 const SETTLE_MS = 8000;
 const COHORT = 100;
+const TURNS = 2;
 const OPENINGS = 3;
 const ARRIVAL_MS = 30_000;
 const LOOK_MS = 100;
@@ -42,28 +43,48 @@ export async function measureWaiting(context: Context): Promise<Row[]> {
   await createModel(deployment.operator, MODEL, 1000);
   const rows: Row[] = [];
   for (const devices of counts) {
-    note(`${devices} devices wait`);
-    // What registering has left behind would hide what waiting costs.
-    await deployment.restartServer();
-    const server = serverOf(deployment);
-    const ours = await measureIdle(context, deployment.server.pid, () =>
-      fleet.ask('wait', { server, count: devices, seconds: WAIT_SECONDS }).then(() => devices),
-    );
-    const cohort = Math.min(COHORT, devices / 2);
-    const some = await openRounds(context, deployment, fleet, cohort);
-    const all = await openRounds(context, deployment, fleet, devices);
+    const idle = await takeTurns(quick ? 1 : TURNS, [
+      { name: 'FedEdge', run: () => waitOnOurs(context, deployment, fleet, devices) },
+      { name: 'bare', run: () => holdOnBare(context, fleet, devices) },
+    ]);
+    rows.push(...idleRows(devices, middleOf(idle.get('FedEdge')!), middleOf(idle.get('bare')!)));
+    note(`rounds open for ${devices} devices that wait`);
+    await fleet.ask('wait', { server: serverOf(deployment), count: devices, seconds: WAIT_SECONDS });
+    await sleep(quick ? 1000 : SETTLE_MS);
+    for (const cohort of [Math.min(COHORT, devices / 2), devices]) {
+      rows.push(openingRow(devices, await openRounds(context, deployment, fleet, cohort)));
+    }
     await fleet.ask('leave', undefined);
-    note(`${devices} requests wait on a bare server`);
-    const bare = await holdOnBare(context, fleet, devices);
-    rows.push(...idleRows(devices, ours, bare), openingRow(devices, some), openingRow(devices, all));
   }
   return rows;
 }
 
-async function measureIdle({ quick }: Context, pid: number, wait: () => Promise<number>): Promise<Idle> {
+/** On a server without history: what registering has left behind would hide what waiting costs. */
+async function waitOnOurs(
+  context: Context,
+  deployment: Deployment,
+  fleet: Fleet,
+  devices: number,
+): Promise<Idle> {
+  context.note(`${devices} devices wait`);
+  await deployment.restartServer();
+  const server = serverOf(deployment);
+  const idle = await measureIdle(context, deployment.server.pid, devices, () =>
+    fleet.ask('wait', { server, count: devices, seconds: WAIT_SECONDS }),
+  );
+  await fleet.ask('leave', undefined);
+  return idle;
+}
+
+async function measureIdle(
+  { quick }: Context,
+  pid: number,
+  devices: number,
+  wait: () => Promise<unknown>,
+): Promise<Idle> {
   const windowMs = quick ? 1000 : WINDOW_MS;
   const before = readUsage(pid).residentBytes;
-  const devices = await wait();
+  await wait();
   await sleep(quick ? 1000 : SETTLE_MS);
   const { cpuSeconds } = await withCpu([pid], () => sleep(windowMs));
   const bytesPerDevice = (readUsage(pid).residentBytes - before) / devices;
@@ -71,15 +92,20 @@ async function measureIdle({ quick }: Context, pid: number, wait: () => Promise<
 }
 
 async function holdOnBare(context: Context, fleet: Fleet, devices: number): Promise<Idle> {
+  context.note(`${devices} requests wait on a bare server`);
   await using stack = new AsyncDisposableStack();
   const bare = await startBareServer({ folder: context.folder, openFiles: OPEN_FILES });
   stack.defer(() => bare.stop());
-  const idle = await measureIdle(context, bare.pid, async () => {
-    await fleet.ask('hold', { url: bare.url, count: devices, seconds: WAIT_SECONDS });
-    return devices;
-  });
+  const idle = await measureIdle(context, bare.pid, devices, () =>
+    fleet.ask('hold', { url: bare.url, count: devices, seconds: WAIT_SECONDS }),
+  );
   await fleet.ask('leave', undefined);
   return idle;
+}
+
+function middleOf(turns: readonly Idle[]): Idle {
+  const middle = (of: keyof Idle) => median(turns.map((idle) => idle[of]));
+  return { cpuPercent: middle('cpuPercent'), bytesPerDevice: middle('bytesPerDevice') };
 }
 
 interface Opening {
