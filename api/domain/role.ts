@@ -26,3 +26,6 @@ export function grantsRole(role: Role, demanded: Role): boolean {
 export type Principal =
   | { kind: 'operator'; id: string; federationId: string; role: Role }
   | { kind: 'device'; id: string; federationId: string; thumbprint: string };
+
+export type DevicePrincipal = Extract<Principal, { kind: 'device' }>;
+export type OperatorPrincipal = Extract<Principal, { kind: 'operator' }>;

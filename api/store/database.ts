@@ -4,7 +4,7 @@ import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js';
 import postgres from 'postgres';
 import { keepStatements, type Statement } from './prepared-statements.ts';
 import * as schema from './schema.ts';
-import { keepHeard, patienceOf } from './silence.ts';
+import { keepHeard, timeoutsOf } from './timeouts.ts';
 
 export type Schema = typeof schema;
 /** A pool or a transaction: every query takes either as its first argument. */
@@ -68,13 +68,13 @@ export interface DatabaseOptions {
 /** Opens a pool on a PostgreSQL (15 or newer) by URL or, for the embedded one, by its socket. */
 export function openDatabase(target: string | Connection, options: DatabaseOptions): Database {
   const applicationName = `fededge ${process.pid} ${randomUUID().slice(0, 8)}`;
-  const patience = patienceOf(options.timeoutMs);
+  const timeouts = timeoutsOf(options.timeoutMs);
   const settings = {
     max: options.connections,
     idle_timeout: 0,
     onnotice: () => undefined,
-    ...patience.driver,
-    connection: { application_name: applicationName, TimeZone: 'UTC', ...patience.session },
+    ...timeouts.driver,
+    connection: { application_name: applicationName, TimeZone: 'UTC', ...timeouts.session },
   };
   const client =
     typeof target === 'string' ? postgres(target, settings) : postgres({ ...target, ...settings });
@@ -91,7 +91,7 @@ export function openDatabase(target: string | Connection, options: DatabaseOptio
       });
     },
     async runTogether(statements) {
-      if (guards.getStore()) throw new Error('a guarded transaction cannot be sent at once');
+      if (guards.getStore()) throw new Error('a guarded transaction cannot be sent together');
       return sendTogether(client, statements);
     },
     async listen(channel, wake) {

@@ -4,7 +4,7 @@ import { createMiddleware } from 'hono/factory';
 import type { Deps } from '../../deps.ts';
 import { FedEdgeError } from '../../domain/errors.ts';
 import { uploadPath } from '../../services/models/paths.ts';
-import type { Receipt } from '../../services/rounds/updates.ts';
+import type { Receipt } from '../../services/rounds/admissions.ts';
 import {
   appendToUpload,
   beginUpload,

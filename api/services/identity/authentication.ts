@@ -1,7 +1,7 @@
 import { errors, type JWTPayload, jwtVerify } from 'jose';
 import type { Deps } from '../../deps.ts';
 import { FedEdgeError } from '../../domain/errors.ts';
-import { grantsRole, type Policy, type Principal } from '../../domain/role.ts';
+import { type DevicePrincipal, grantsRole, type Policy, type Principal } from '../../domain/role.ts';
 import type { Queryable } from '../../store/database.ts';
 import { cached, recall } from '../../store/identity/credential-cache.ts';
 import { type DeviceKeyRow, findDeviceKeys } from '../../store/identity/device-keys.ts';
@@ -17,8 +17,6 @@ export const ACCESS_TOKEN_SECONDS = 600;
 export const CLOCK_TOLERANCE_SECONDS = 5;
 
 const TOKEN_MS = (ACCESS_TOKEN_SECONDS + 2 * CLOCK_TOLERANCE_SECONDS) * 1000;
-
-type DevicePrincipal = Extract<Principal, { kind: 'device' }>;
 
 const BEARER = /^Bearer +([\w.-]+)$/i;
 

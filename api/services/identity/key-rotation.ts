@@ -1,6 +1,6 @@
 import type { Deps } from '../../deps.ts';
 import { FedEdgeError } from '../../domain/errors.ts';
-import type { Principal } from '../../domain/role.ts';
+import type { DevicePrincipal } from '../../domain/role.ts';
 import type { Queryable } from '../../store/database.ts';
 import {
   type DeviceKeyRow,
@@ -14,8 +14,6 @@ import { recordAudit } from '../../store/journal/audit.ts';
 import { actorOf } from './actors.ts';
 import { type DevicePublicKey, readPublicKey } from './device-keys.ts';
 import { PROOF_MAX_AGE_SECONDS, PROOF_TYPE, refuseUntimely, verifySigned } from './proofs.ts';
-
-type DevicePrincipal = Extract<Principal, { kind: 'device' }>;
 
 export interface Rotation {
   key: Record<string, unknown>;

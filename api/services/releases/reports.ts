@@ -1,7 +1,7 @@
 import type { Deps } from '../../deps.ts';
 import { FedEdgeError } from '../../domain/errors.ts';
 import type { Metrics } from '../../domain/metrics.ts';
-import type { Principal } from '../../domain/role.ts';
+import type { DevicePrincipal } from '../../domain/role.ts';
 import { putReport } from '../../store/releases/reports.ts';
 import { requireModelSummary } from '../models/models.ts';
 import { requireVersion } from '../models/versions.ts';
@@ -18,7 +18,7 @@ export interface VersionReport {
  */
 export async function reportVersion(
   deps: Deps,
-  device: Extract<Principal, { kind: 'device' }>,
+  device: DevicePrincipal,
   { model: name, version }: { model: string; version: number },
   { numExamples, metrics }: VersionReport,
 ): Promise<{ model: string; version: number; receivedAt: Date }> {

@@ -1,14 +1,19 @@
 import type { Deps } from '../../deps.ts';
 import { FedEdgeError } from '../../domain/errors.ts';
-import type { Principal } from '../../domain/role.ts';
+import type { DevicePrincipal } from '../../domain/role.ts';
 import { chosenStrategy } from '../../domain/strategies/index.ts';
-import { encodings, maxUpdateBytes } from '../../domain/update.ts';
+import { encodings } from '../../domain/update.ts';
 import { forgetAssignment } from '../../store/identity/credential-cache.ts';
 import { channels, notify } from '../../store/journal/channels.ts';
-import { giveBackAssignment, type OpenAssignment } from '../../store/rounds/assignments.ts';
+import {
+  type AssignmentRow,
+  findAssignment,
+  giveBackAssignment,
+  type OpenAssignment,
+} from '../../store/rounds/assignments.ts';
 import { traceparentOf } from '../../tracing/spans.ts';
 import { weightsPath } from '../models/paths.ts';
-import { requireAssignment } from './updates.ts';
+import { mostUpdateBytes } from './admissions.ts';
 
 /** What one device has to do: everything that it needs is named here. */
 export interface AssignmentDocument {
@@ -29,6 +34,17 @@ export interface AssignmentDocument {
   traceparent?: string;
   update?: { url: string; maxBytes: number; encodings: string[]; scalars: string[] };
   evaluation?: { url: string };
+}
+
+/** The device's own assignment, whatever its state. */
+export async function requireAssignment(
+  deps: Deps,
+  device: DevicePrincipal,
+  assignmentId: string,
+): Promise<AssignmentRow> {
+  const assignment = await findAssignment(deps.db.pool, device.federationId, device.id, assignmentId);
+  if (!assignment) throw new FedEdgeError('not_found');
+  return assignment;
 }
 
 /** Renders an open assignment. The same assignment gives the same document at every poll. */
@@ -58,12 +74,11 @@ export function toDocument(deps: Deps, assignment: OpenAssignment): AssignmentDo
     ...(traceparent !== undefined && { traceparent }),
   };
   if (kind === 'evaluate') return { ...common, evaluation: { url: `/v1/assignments/${id}/evaluation` } };
-  const maxBytes = Math.min(maxUpdateBytes(assignment.parameters), deps.config.maxUpdateBytes);
   return {
     ...common,
     update: {
       url: `/v1/assignments/${id}/update`,
-      maxBytes,
+      maxBytes: mostUpdateBytes(deps, assignment),
       encodings: [...encodings],
       scalars: [...chosenStrategy(assignment.settings.strategy).scalars],
     },
@@ -73,7 +88,7 @@ export function toDocument(deps: Deps, assignment: OpenAssignment): AssignmentDo
 /** Gives an open assignment back (battery, no data), so that the server invites another device. A repeat changes nothing. */
 export async function returnAssignment(
   deps: Deps,
-  device: Extract<Principal, { kind: 'device' }>,
+  device: DevicePrincipal,
   assignmentId: string,
   reason: string,
 ): Promise<void> {

@@ -1,15 +1,13 @@
 import type { Deps } from '../../deps.ts';
 import { FedEdgeError } from '../../domain/errors.ts';
 import type { Metrics } from '../../domain/metrics.ts';
-import type { Principal } from '../../domain/role.ts';
+import type { DevicePrincipal } from '../../domain/role.ts';
 import { admitToPlace } from '../../domain/round.ts';
 import { forgetAssignment } from '../../store/identity/credential-cache.ts';
 import type { AssignmentRow } from '../../store/rounds/assignments.ts';
-import { acceptEvaluation, findEvaluation, type NewEvaluation } from '../../store/rounds/updates.ts';
+import { acceptEvaluation, findEvaluation, type NewEvaluation } from '../../store/rounds/evaluations.ts';
+import { requireAssignment } from './assignments.ts';
 import { requireAccepted, unlessRefused } from './refusals.ts';
-import { requireAssignment } from './updates.ts';
-
-type DevicePrincipal = Extract<Principal, { kind: 'device' }>;
 
 export interface EvaluationReport {
   numExamples: number;

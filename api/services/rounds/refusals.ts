@@ -1,4 +1,4 @@
-import type { AcceptResult } from '../../store/rounds/updates.ts';
+import type { AcceptResult } from '../../store/rounds/places.ts';
 
 /** Rolls the transaction of an acknowledgement back; never leaves `unlessRefused`. */
 class Refused extends Error {}

@@ -6,6 +6,7 @@ import type { Queryable } from '../../store/database.ts';
 import { newId } from '../../store/ids.ts';
 import { listTasks, type Task } from '../../store/rounds/agenda.ts';
 import { expireRevoked } from '../../store/rounds/assignments.ts';
+import { listEvaluations } from '../../store/rounds/evaluations.ts';
 import {
   failLockedRound,
   lockActiveRun,
@@ -16,7 +17,6 @@ import {
 } from '../../store/rounds/round-locks.ts';
 import { completeEvaluation, endRun, insertRound, startAggregating } from '../../store/rounds/round-moves.ts';
 import { findEvaluationProgress, findSituation } from '../../store/rounds/rounds.ts';
-import { listEvaluations } from '../../store/rounds/updates.ts';
 import { inviteCohort, inviteReplacements } from './cohorts.ts';
 
 const SEED_STEP = 0x9e3779b1;

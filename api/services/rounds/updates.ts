@@ -1,41 +1,26 @@
 import type { Deps } from '../../deps.ts';
 import { FedEdgeError } from '../../domain/errors.ts';
-import type { Principal } from '../../domain/role.ts';
-import { admit } from '../../domain/round.ts';
+import type { DevicePrincipal } from '../../domain/role.ts';
 import { chosenStrategy } from '../../domain/strategies/index.ts';
-import { type DeclaredBody, maxUpdateBytes, planUpdate, type UpdatePlan } from '../../domain/update.ts';
+import { type DeclaredBody, planUpdate, type UpdatePlan } from '../../domain/update.ts';
 import { createSeal } from '../../kernels/seals.ts';
 import { forgetAssignment } from '../../store/identity/credential-cache.ts';
 import { abandonBlob } from '../../store/models/blob-rows.ts';
-import {
-  type AdmissibleAssignment,
-  type AssignmentRow,
-  findAssignment,
-} from '../../store/rounds/assignments.ts';
+import type { AdmissibleAssignment } from '../../store/rounds/assignments.ts';
 import { findTensors } from '../../store/rounds/model-tensors.ts';
 import type { AcceptedUpdate } from '../../store/rounds/updates.ts';
 import { tracedInRound } from '../../tracing/spans.ts';
 import { receiveTensors } from '../models/tensor-intake.ts';
 import { acceptTogether } from './acknowledgements.ts';
-import { countAdmission } from './admissions.ts';
+import { admitUpdate, countAdmission, type Receipt, toReceipt } from './admissions.ts';
+import { requireAssignment } from './assignments.ts';
 import { reserveUpdateBlob } from './reservations.ts';
-
-type DevicePrincipal = Extract<Principal, { kind: 'device' }>;
-
-/** The acknowledgement of an update: it counts. `duplicate`: it had been acknowledged before, with the same receipt. */
-export interface Receipt {
-  status: 'accepted' | 'duplicate';
-  assignment: string;
-  round: string;
-  sequence: number;
-  digest: string;
-  receivedAt: Date;
-}
 
 /**
  * Takes a device's update. Nothing of the body is read unless the update is admitted; it is acknowledged after its
- * bytes are durable and its row is committed. Throws `late`, `full`, `not_in_cohort`, `update_conflict` (the
- * assignment is settled or never was), `malformed`, `digest_mismatch`, `body_incomplete` (it stays open).
+ * bytes are durable and its row is committed. Throws `not_found`, `late`, `full`, `not_in_cohort`, `update_conflict` (the
+ * assignment is settled or never was), `too_large`, `malformed`, `digest_mismatch`, `body_incomplete` and `unavailable`
+ * (it stays open).
  */
 export async function submitUpdate(
   deps: Deps,
@@ -54,40 +39,6 @@ export async function submitUpdate(
       return acknowledge(deps, device, assignment, update);
     });
   });
-}
-
-/**
- * Admission, before a byte is read. Returns the first receipt if the same update was acknowledged before, undefined if
- * the update is welcome.
- */
-export function admitUpdate(
-  deps: Deps,
-  assignment: AdmissibleAssignment,
-  { bytes, digest }: { bytes: number; digest: string },
-): Receipt | undefined {
-  const { id, kind, roundId, update, state, roundState, accepted, capacity, deadlineAt } = assignment;
-  if (kind !== 'train') throw new FedEdgeError('not_in_cohort', { kind });
-  const round = { state: roundState, accepted, capacity, deadlineAt };
-  const facts = { digest, recordedDigest: update?.digest, assignment: state, round };
-  const admission = admit(facts, deps.clock.now());
-  if (admission === 'duplicate') {
-    return toReceipt('duplicate', { ...update!, assignmentId: id, roundId });
-  }
-  if (admission !== 'admitted') throw new FedEdgeError(admission, { round: roundId });
-  const maxBytes = Math.min(maxUpdateBytes(assignment.parameters), deps.config.maxUpdateBytes);
-  if (bytes > maxBytes) throw new FedEdgeError('too_large', { maxBytes });
-  return undefined;
-}
-
-/** The device's own assignment, whatever its state. */
-export async function requireAssignment(
-  deps: Deps,
-  device: DevicePrincipal,
-  assignmentId: string,
-): Promise<AssignmentRow> {
-  const assignment = await findAssignment(deps.db.pool, device.federationId, device.id, assignmentId);
-  if (!assignment) throw new FedEdgeError('not_found');
-  return assignment;
 }
 
 /** Streams the file into a blob of its own and checks everything that the bytes alone can tell. */
@@ -160,12 +111,4 @@ async function explainRefusal(
   throw new FedEdgeError('unavailable', {
     reason: 'the update could not be accepted now: send it again',
   });
-}
-
-function toReceipt(
-  status: Receipt['status'],
-  update: { assignmentId: string; roundId: string; sequence: number; digest: string; receivedAt: Date },
-): Receipt {
-  const { assignmentId, roundId, sequence, digest, receivedAt } = update;
-  return { status, assignment: assignmentId, round: roundId, sequence, digest, receivedAt };
 }

@@ -1,8 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Deps } from '../../deps.ts';
 import { FedEdgeError, type ProblemCode } from '../../domain/errors.ts';
-import type { Principal } from '../../domain/role.ts';
-import { maxUpdateBytes } from '../../domain/update.ts';
+import type { DevicePrincipal } from '../../domain/role.ts';
 import { newId } from '../../store/ids.ts';
 import { abandonBlob, reserveBlob } from '../../store/models/blob-rows.ts';
 import {
@@ -17,10 +16,9 @@ import {
   retireParts,
   type UploadRow,
 } from '../../store/rounds/uploads.ts';
-import { countAdmission } from './admissions.ts';
-import { admitUpdate, type Receipt, requireAssignment, submitUpdate } from './updates.ts';
-
-type Device = Extract<Principal, { kind: 'device' }>;
+import { admitUpdate, countAdmission, mostUpdateBytes, type Receipt } from './admissions.ts';
+import { requireAssignment } from './assignments.ts';
+import { submitUpdate } from './updates.ts';
 
 /** How long an upload may take from its beginning. */
 export const UPLOAD_LIFETIME_MS = 24 * 3_600_000;
@@ -50,7 +48,7 @@ export interface Append {
  */
 export async function beginUpload(
   deps: Deps,
-  device: Device,
+  device: DevicePrincipal,
   assignmentId: string,
   whole: { bytes: number; digest: string },
 ): Promise<{ receipt: Receipt } | { upload: UploadRow; maxBytes: number }> {
@@ -73,12 +71,12 @@ export async function beginUpload(
     await removeUploads(tx, await listUploadIds(tx, assignmentId));
     await insertUpload(tx, upload);
   });
-  const maxBytes = Math.min(maxUpdateBytes(assignment.parameters), deps.config.maxUpdateBytes);
+  const maxBytes = mostUpdateBytes(deps, assignment);
   return { upload, maxBytes };
 }
 
 /** A device's own upload. Throws `not_found` for another's, and once it has expired. */
-export async function requireUpload(deps: Deps, device: Device, id: string): Promise<UploadRow> {
+export async function requireUpload(deps: Deps, device: DevicePrincipal, id: string): Promise<UploadRow> {
   const upload = await findUpload(deps.db.pool, { ...device, deviceId: device.id }, id, deps.clock.now());
   if (!upload) throw new FedEdgeError('not_found');
   return upload;
@@ -93,7 +91,7 @@ export async function requireUpload(deps: Deps, device: Device, id: string): Pro
  */
 export async function appendToUpload(
   deps: Deps,
-  device: Device,
+  device: DevicePrincipal,
   uploadId: string,
   append: Append,
 ): Promise<UploadRow> {
@@ -115,7 +113,11 @@ export async function appendToUpload(
  * Submits the update that a complete upload holds. A repeat gets the first receipt. A refusal ends the upload; after an
  * outage it can be repeated.
  */
-export async function completeUpload(deps: Deps, device: Device, upload: UploadRow): Promise<Receipt> {
+export async function completeUpload(
+  deps: Deps,
+  device: DevicePrincipal,
+  upload: UploadRow,
+): Promise<Receipt> {
   const { id, assignmentId, bytes, digest } = upload;
   const body = () => readParts(deps, id);
   try {
@@ -129,7 +131,7 @@ export async function completeUpload(deps: Deps, device: Device, upload: UploadR
 }
 
 /** Ends an upload and drops what it holds. */
-export async function cancelUpload(deps: Deps, device: Device, uploadId: string): Promise<void> {
+export async function cancelUpload(deps: Deps, device: DevicePrincipal, uploadId: string): Promise<void> {
   const { id } = await requireUpload(deps, device, uploadId);
   await removeUpload(deps, id);
 }
@@ -152,7 +154,12 @@ function wrongOffset(expected: number, provided: number): FedEdgeError {
   return new FedEdgeError('upload_offset', { 'expected-offset': expected, 'provided-offset': provided });
 }
 
-async function appendBody(deps: Deps, device: Device, upload: UploadRow, append: Append): Promise<void> {
+async function appendBody(
+  deps: Deps,
+  device: DevicePrincipal,
+  upload: UploadRow,
+  append: Append,
+): Promise<void> {
   const startedAt = deps.clock.now();
   // Not by its start alone: a dead attempt may hold that name.
   const blobKey = `upload/${upload.id}/${append.start}/${newId(startedAt)}`;

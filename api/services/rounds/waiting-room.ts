@@ -1,14 +1,12 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Deps } from '../../deps.ts';
 import { pollDelaySeconds } from '../../domain/pace.ts';
-import type { Principal } from '../../domain/role.ts';
+import type { DevicePrincipal } from '../../domain/role.ts';
 import { findRevokedDevices, touchDevices } from '../../store/identity/devices.ts';
 import { channels, notify } from '../../store/journal/channels.ts';
 import { areDevicesWanted } from '../../store/rounds/agenda.ts';
 import { findOpenAssignments, type OpenAssignment } from '../../store/rounds/assignments.ts';
 import { gatherQuestions } from './arrivals.ts';
-
-type DevicePrincipal = Extract<Principal, { kind: 'device' }>;
 
 export type PollResult =
   | { status: 'assigned'; assignment: OpenAssignment }

@@ -1,6 +1,6 @@
 /**
  * Write-once bytes under a key like `update/<uuid>`. What is written streams through in chunks; a store holds a
- * few megabytes a writer, whatever the blob's size. Faults are the errors below, all with their cause.
+ * few megabytes a writer at most, whatever the blob's size. Faults are the errors below, all with their cause.
  */
 export interface BlobStore {
   /**

@@ -16,7 +16,8 @@ interface Entry {
 }
 
 /**
- * What a replica remembers of credentials: what it has looked up for at most 15 s, what it has computed for longer.
+ * What a replica remembers of those who call it. Credentials: what it has looked up for at most 15 s, what it has
+ * computed for longer. What devices may do and fetch: until an announcement says otherwise.
  * `generation` counts the invalidations, so that a look-up that one overtook is not remembered.
  */
 export interface CredentialCache {

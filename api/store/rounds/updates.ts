@@ -1,11 +1,10 @@
-import { and, eq, type Placeholder, type SQL, sql } from 'drizzle-orm';
+import { sql } from 'drizzle-orm';
 import type { Metrics } from '../../domain/metrics.ts';
-import type { RoundState } from '../../domain/round.ts';
-import type { Database, Queryable } from '../database.ts';
-import { channels, notify } from '../journal/channels.ts';
+import type { Database } from '../database.ts';
+import { channels } from '../journal/channels.ts';
 import { writeStatement } from '../prepared-statements.ts';
-import { assignments, blobs, devices, evaluations, rounds, updates } from '../schema.ts';
-import { expireOpenAssignments } from './round-locks.ts';
+import { assignments, blobs, rounds, updates } from '../schema.ts';
+import { type AcceptResult, isAcceptable, type Place, takePlaces } from './places.ts';
 
 export interface AcceptedUpdate {
   assignmentId: string;
@@ -26,53 +25,6 @@ export interface AcceptedUpdate {
 
 const DIVISION_BY_ZERO = '22012';
 
-export type NewEvaluation = typeof evaluations.$inferInsert;
-
-/** The place of the first of the results in the round's sequence. `refused`: the round or an assignment moved on. */
-export type AcceptResult = { sequence: number } | 'refused';
-
-/** What a statement is given when it is sent. */
-type Given<T> = T | Placeholder;
-
-interface Taking {
-  roundId: Given<string>;
-  /** How many. */
-  results: Given<number>;
-  /** ISO 8601. */
-  now: Given<string>;
-}
-
-interface Place extends Record<string, unknown> {
-  last: number;
-  state: RoundState;
-  open: number;
-}
-
-/**
- * Counts `results` more of a collecting round: the next sequences, the settled assignments and the round's state move in
- * one UPDATE that holds only up to capacity and before the deadline. Two posters that race for the last place serialise
- * on the row; counting rows instead would let rounds get stuck.
- */
-function takePlaces({ roundId, results, now }: Taking): SQL {
-  const count = sql`${results}::int`;
-  const full = sql`accepted + ${count} >= capacity`;
-  const answered = sql`(open_assignments = ${count} and accepted + ${count} >= target)`;
-  const closes = sql`(${full} or ${answered})`;
-  // Unless there are so many open assignments, one of these is settled, too: it may have been given back a moment ago.
-  return sql`update ${rounds} set
-      accepted = accepted + ${count},
-      open_assignments = case when ${closes} then 0 else open_assignments - ${count} end,
-      state = case when ${closes} then 'aggregating' else state end,
-      closed_at = case when ${closes} then ${now}::timestamptz end
-    where id = ${roundId}::uuid and state = 'collecting' and accepted + ${count} <= capacity
-      and open_assignments >= ${count} and deadline_at > ${now}::timestamptz
-    returning accepted as last, state, open_assignments as open`;
-}
-
-/** Those of a list that are open, and whose device was not revoked a moment ago. */
-const isAcceptable = sql`${assignments.state} = 'open' and exists (select 1 from ${devices}
-  where ${devices.id} = ${assignments.deviceId} and ${devices.state} = 'active')`;
-
 const given = {
   round: sql.placeholder('round'),
   count: sql.placeholder('count'),
@@ -90,7 +42,7 @@ const lockCollecting = writeStatement<{ round: string }>(sql`
  * be, the division fails and with it the whole.
  */
 const acceptAll = writeStatement<Record<keyof typeof given, unknown>>(sql`
-  with place as (${takePlaces({ roundId: given.round, results: given.count, now: given.now })}),
+  with place as (${takePlaces({ roundId: given.round, count: given.count, now: given.now })}),
   settled as (
     update ${assignments} set state = 'accepted', settled_at = ${given.now}::timestamptz from place
     where ${assignments.id} = any(${given.assignments}) and ${isAcceptable} returning 1),
@@ -143,44 +95,4 @@ export async function acceptUpdates(
     if ((error as { code?: unknown }).code === DIVISION_BY_ZERO) return 'refused';
     throw error;
   }
-}
-
-/** Accepts the results of an evaluate assignment, by the same rules. `refused`: the caller rolls back. */
-export async function acceptEvaluation(tx: Queryable, evaluation: NewEvaluation): Promise<AcceptResult> {
-  const { roundId, assignmentId, receivedAt: now } = evaluation;
-  // Sent at once, carried out in this order.
-  const [[place], settled] = await Promise.all([
-    tx.execute<Place>(takePlaces({ roundId, results: 1, now: now.toISOString() })),
-    tx
-      .update(assignments)
-      .set({ state: 'accepted', settledAt: now })
-      .where(and(eq(assignments.id, assignmentId), isAcceptable))
-      .returning({ id: assignments.id }),
-  ]);
-  if (!place || settled.length === 0) return 'refused';
-  await Promise.all([tx.insert(evaluations).values(evaluation), finishIntake(tx, roundId, place, now)]);
-  return { sequence: place.last };
-}
-
-/** Wakes the workers when the round has filled or nobody is at work any longer: never for every update. */
-async function finishIntake(tx: Queryable, roundId: string, place: Place, now: Date): Promise<void> {
-  if (place.open > 0) return;
-  await Promise.all([
-    place.state === 'aggregating' && expireOpenAssignments(tx, roundId, now),
-    notify(tx, channels.work),
-  ]);
-}
-
-/** The results that an evaluate assignment has, if it has them. */
-export async function findEvaluation(q: Queryable, assignmentId: string) {
-  const rows = await q.select().from(evaluations).where(eq(evaluations.assignmentId, assignmentId));
-  return rows[0];
-}
-
-/** Everything that an evaluate round collected. */
-export function listEvaluations(q: Queryable, roundId: string) {
-  return q
-    .select({ numExamples: evaluations.numExamples, metrics: evaluations.metrics })
-    .from(evaluations)
-    .where(eq(evaluations.roundId, roundId));
 }

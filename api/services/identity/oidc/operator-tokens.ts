@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import type { OidcIssuerConfig } from '../../../config.ts';
 import type { FindKey, OidcIssuer } from '../../../deps.ts';
 import { FedEdgeError } from '../../../domain/errors.ts';
-import type { Principal, Role } from '../../../domain/role.ts';
+import type { OperatorPrincipal, Role } from '../../../domain/role.ts';
 import { createKeySet, type KeySetTiming } from './key-sets.ts';
 
 const CLOCK_TOLERANCE_SECONDS = 5;
@@ -37,7 +37,7 @@ export async function authenticateByIssuer(
   { settings, findKey }: OidcIssuer,
   token: string,
   now: Date,
-): Promise<Extract<Principal, { kind: 'operator' }>> {
+): Promise<OperatorPrincipal> {
   const claims = await verifyToken(settings, findKey, token, now);
   const { sub } = claims;
   if (typeof sub !== 'string' || !SUBJECT.test(sub)) throw new FedEdgeError('unauthorized');

@@ -12,6 +12,8 @@ import type postgres from 'postgres';
 
 /** A process that stops in the middle of a transaction (frozen, cut off) must not keep its locks: others wait for them. */
 const IDLE_IN_TRANSACTION_MS = 30_000;
+/** For a new connection, or half of the time there is: the next try, of another host, needs some, too. */
+const MOST_CONNECT_SECONDS = 10;
 /** From the last sign of life to the first probe; Node's probes go out every second then, and ten are enough. */
 const KEEP_ALIVE_SECONDS = 10;
 /** The part of the time that is left to a statement: its answer, an error then, has to come before the end. */
@@ -24,12 +26,14 @@ const STATEMENT_SHARE = 0.75;
 const backoff = (failures: number) => Math.min(1, 0.05 * 2 ** failures) * (0.5 + Math.random() / 2);
 
 /** The driver's options and the session's settings. Those of TCP mean nothing, and do no harm, on a Unix socket. */
-export function patienceOf(timeoutMs: number | undefined) {
+export function timeoutsOf(timeoutMs: number | undefined) {
   const isBounded = timeoutMs !== undefined;
   return {
     driver: {
       backoff,
-      connect_timeout: isBounded ? Math.min(10, timeoutMs / 2000) : 10,
+      connect_timeout: isBounded
+        ? Math.min(MOST_CONNECT_SECONDS, timeoutMs / 2 / 1000)
+        : MOST_CONNECT_SECONDS,
       keep_alive: KEEP_ALIVE_SECONDS,
       silence_timeout: isBounded ? timeoutMs / 1000 : undefined,
     },
