@@ -1,9 +1,10 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { measureBlobs } from '../../api/metrics/measured.ts';
 import { createMetrics } from '../../api/metrics/metrics.ts';
+import { BlobUnavailableError } from '../../api/store/blobs/blob-store.ts';
 import { createFileBlobs } from '../../api/store/blobs/file-blobs.ts';
 import { markBlobs } from '../../api/store/blobs/marked-blobs.ts';
 import { get, put } from '../support/blobs.ts';
@@ -23,6 +24,18 @@ test.each(['.tmp', 'update'])('goes on when its folder %s has gone meanwhile', a
   await put(store, 'update/after', bytes);
   expect(await get(store, 'update/after')).toEqual(bytes);
   await rm(join(dir, folder), { recursive: true });
+  await store.check();
+});
+
+test('is out where all of it has gone, and makes nothing in its place', async () => {
+  const store = createFileBlobs({ dir: join(dir, 'blobs') });
+  await put(store, 'update/before', bytes);
+  await rename(join(dir, 'blobs'), join(dir, 'unmounted'));
+  await expect(put(store, 'update/after', bytes)).rejects.toThrow(BlobUnavailableError);
+  await expect(store.check()).rejects.toThrow(BlobUnavailableError);
+  expect(await readdir(dir)).toEqual(['unmounted']);
+  await rename(join(dir, 'unmounted'), join(dir, 'blobs'));
+  await put(store, 'update/after', bytes);
   await store.check();
 });
 

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { mkdir, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { isMissing } from './file-outages.ts';
@@ -33,14 +34,17 @@ export function createFolders(dir: string) {
     known.add(folder);
   }
 
-  /** Does `work`, which needs `folder`: a known one may be gone, since a deletion found it empty or a volume went. */
+  /**
+   * Does `work`, which needs `folder`: a known one may be gone, since a deletion found it empty or somebody tidied up. Not
+   * where all of `dir` has gone: its volume is away, and what was made in its place would be lost.
+   */
   async function within<T>(folder: string, work: () => Promise<T>): Promise<T> {
     for (let attempt = 1; ; attempt += 1) {
       await prepare(folder);
       try {
         return await work();
       } catch (error) {
-        if (!isMissing(error) || attempt === MAX_ATTEMPTS) throw error;
+        if (!isMissing(error) || attempt === MAX_ATTEMPTS || !existsSync(dir)) throw error;
         forget(folder);
       }
     }
