@@ -26,13 +26,17 @@ export async function openEngine(signal: AbortSignal): Promise<Engine> {
       () => true,
       () => false,
     ));
-  await run('bash', [join(scripts, 'images.sh'), engineState], { signal, timeoutMs: 1_800_000 });
-  return {
-    docker,
-    async stop() {
-      if (!wasRunning) process.kill(Number(await readFile(pidFile, 'utf8')));
-    },
+  const stop = async () => {
+    if (!wasRunning) process.kill(Number(await readFile(pidFile, 'utf8')));
   };
+  try {
+    await run('bash', [join(scripts, 'images.sh'), engineState], { signal, timeoutMs: 1_800_000 });
+  } catch (error) {
+    // It may have been started already, in a session of its own.
+    await stop().catch(() => undefined);
+    throw error;
+  }
+  return { docker, stop };
 }
 
 type Docker = (args: readonly string[]) => Promise<string>;
