@@ -146,8 +146,10 @@ it('does not wait for a PostgreSQL elsewhere that says nothing', async () => {
   const headers = { authorization: `Bearer ${service.operatorKey}` };
   const hanging = outcome(`${service.url()}/v1/devices`, { headers });
   await sleep(SILENT_MS);
-  // The API has cut a request, as it may; the worker has left work undone.
-  expect(await Promise.all(service.members.map(terminate))).toEqual([0, 1]);
+  // The API has cut a request, as it may; the worker has left work undone, unless it was at rest when the silence came.
+  const [api, worker] = await Promise.all(service.members.map(terminate));
+  expect(api).toBe(0);
+  expect([0, 1]).toContain(worker);
   expect(await hanging).toBe('broken');
   wire.resume();
   await Promise.all(service.members.map((member) => member.start()));
