@@ -131,7 +131,8 @@ export function createFoldThread(startWorker: () => Worker = startFoldWorker): F
       await feed(fold, { kind: 'restore' }, chunks);
     },
     async add(fold, { weight, segments, head, seal, bytes, source, keep = async () => {} }) {
-      const command = { kind: 'add', weight, segments, head, seal, bytes } as const;
+      // A copy: with a part of a buffer, the whole of it would go to the thread.
+      const command = { kind: 'add', weight, segments, head: Uint8Array.from(head), seal, bytes } as const;
       const { path } = source;
       const there = path === undefined ? undefined : await addFile(fold, { ...command, path }, keep);
       return there ?? ((await feed(fold, command, keeping(source, keep))) as AddedFile);
