@@ -16,7 +16,7 @@ import { loadTokenKeys } from './services/identity/token-keys.ts';
 import type { BlobStore } from './store/blobs/blob-store.ts';
 import { createFileBlobs } from './store/blobs/file-blobs.ts';
 import { markBlobs } from './store/blobs/marked-blobs.ts';
-import { createS3Blobs } from './store/blobs/s3-blobs.ts';
+import { createS3Blobs } from './store/blobs/s3/s3-blobs.ts';
 import { type Connection, type Database, openDatabase } from './store/database.ts';
 import { startDatabaseClock } from './store/database-clock.ts';
 import { createCredentialCache } from './store/identity/credential-cache.ts';

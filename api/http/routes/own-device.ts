@@ -1,10 +1,10 @@
 import { z } from '@hono/zod-openapi';
 import type { Deps } from '../../deps.ts';
-import type { DevicePrincipal } from '../../domain/role.ts';
 import * as devices from '../../services/identity/devices.ts';
 import { registerDevice } from '../../services/identity/enrollment.ts';
 import { rotateKey } from '../../services/identity/key-rotation.ts';
 import { createRouter, defineOperation, json, jsonBody } from '../contract/operation.ts';
+import { asDevice } from '../principals.ts';
 import * as schemas from '../schemas/devices.ts';
 
 const tag = 'Devices';
@@ -133,8 +133,7 @@ export function ownDeviceRoutes(deps: Deps) {
     return c.json(schemas.toDevice(await devices.reportProperties(deps, c.var.principal, properties)), 200);
   });
   router.openapi(rotateKeyOperation, async (c) => {
-    const principal = c.var.principal as DevicePrincipal;
-    const { createdAt, ...key } = await rotateKey(deps, principal, c.req.valid('json'));
+    const { createdAt, ...key } = await rotateKey(deps, asDevice(c.var.principal), c.req.valid('json'));
     return c.json({ ...key, createdAt: createdAt.toISOString() }, 200);
   });
   return router;

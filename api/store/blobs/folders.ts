@@ -75,7 +75,7 @@ export function createFolders(dir: string) {
     opened.get(folder)?.close();
   }
 
-  return { prepare, within, sync, forget };
+  return { within, sync, forget };
 }
 
 export type Folders = ReturnType<typeof createFolders>;

@@ -9,7 +9,7 @@ import { createFoldThread, type FoldThread } from '../../../api/kernels/folds/fo
 import { advanceRounds } from '../../../api/services/rounds/round-clock.ts';
 import { submitUpdate } from '../../../api/services/rounds/updates.ts';
 import { type BlobStore, BlobUnavailableError } from '../../../api/store/blobs/blob-store.ts';
-import { createS3Blobs } from '../../../api/store/blobs/s3-blobs.ts';
+import { createS3Blobs } from '../../../api/store/blobs/s3/s3-blobs.ts';
 import { createTestApp, type TestApp } from '../../support/app.ts';
 import { get } from '../../support/blobs.ts';
 import { type FakeS3, type Fault, startFakeS3 } from '../../support/fake-s3.ts';

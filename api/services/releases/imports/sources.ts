@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import type { Deps } from '../../../deps.ts';
 import type { ReleaseSource } from '../../../domain/release.ts';
-import { createS3Sender, s3Error } from '../../../store/blobs/s3-requests.ts';
+import { createS3Sender, s3Error } from '../../../store/blobs/s3/s3-requests.ts';
 import { getOutward } from '../../../store/oci/outward-requests.ts';
 import { parseArtifactReference, registryUrl } from '../../../store/oci/references.ts';
 import { findWeights, openWeights } from '../../../store/oci/weights-artifacts.ts';

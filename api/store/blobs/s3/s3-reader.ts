@@ -4,7 +4,7 @@ import {
   type BlobRange,
   BlobUnavailableError,
   maxChunkBytes,
-} from './blob-store.ts';
+} from '../blob-store.ts';
 import type { Patience } from './s3-patience.ts';
 import { type S3Request, type SendS3, s3Error, textOf } from './s3-requests.ts';
 

@@ -1,4 +1,4 @@
-import { assertKey, assertPrefix, type BlobStore, blobBytes, type Failpoint } from './blob-store.ts';
+import { assertKey, assertPrefix, type BlobStore, blobBytes, type Failpoint } from '../blob-store.ts';
 import { createPatience } from './s3-patience.ts';
 import { readS3Object } from './s3-reader.ts';
 import {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { AwsV4Signer } from 'aws4fetch';
-import { BlobUnavailableError } from './blob-store.ts';
+import { BlobUnavailableError } from '../blob-store.ts';
 import { readWhole, sentBody } from './s3-bodies.ts';
 import { createPatience, type Patience, type Watch } from './s3-patience.ts';
 

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { BlobExistsError, BlobUnavailableError, type BlobWriter, type Failpoint } from './blob-store.ts';
+import { BlobExistsError, BlobUnavailableError, type BlobWriter, type Failpoint } from '../blob-store.ts';
+import { writeOnce } from '../write-once.ts';
 import { elementsOf, type S3Request, type SendS3, s3Error, textOf } from './s3-requests.ts';
-import { writeOnce } from './write-once.ts';
 
 export interface S3WriterOptions {
   /** Smallest part of a multipart upload; a blob up to this size is one PUT. At least 5 MiB for AWS. */
