@@ -1,4 +1,4 @@
-import { type CipherGCM, createCipheriv, randomBytes, timingSafeEqual } from 'node:crypto';
+import { type CipherGCM, createCipheriv, createSecretKey, randomBytes, timingSafeEqual } from 'node:crypto';
 
 const KEY_BYTES = 32;
 const TAG_BYTES = 16;
@@ -53,9 +53,12 @@ export function checkSeal(seal: string): SealCheck {
   };
 }
 
-/** GMAC is GCM of a message that has additional data alone. */
+/**
+ * GMAC is GCM of a message that has additional data alone. From a KeyObject: Node takes eight times as long to find out
+ * that bytes are none.
+ */
 function createMac(key: Uint8Array): CipherGCM {
-  return createCipheriv('aes-256-gcm', key, NONCE, { authTagLength: TAG_BYTES });
+  return createCipheriv('aes-256-gcm', createSecretKey(key), NONCE, { authTagLength: TAG_BYTES });
 }
 
 function tagOf(mac: CipherGCM): Buffer {

@@ -75,6 +75,6 @@ export function measureDatabase(db: Database, { transactionSeconds }: Metrics): 
   return {
     ...db,
     transaction: (work) => timed(() => db.transaction(work)),
-    runTogether: (statements) => timed(() => db.runTogether(statements)),
+    run: (statement) => timed(() => db.run(statement)),
   };
 }

@@ -26,12 +26,8 @@ export interface Database {
   pool: PostgresJsDatabase<Schema>;
   /** Runs `work` in one READ COMMITTED transaction; it commits when `work` resolves. */
   transaction<T>(work: (tx: Queryable) => Promise<T>): Promise<T>;
-  /**
-   * Runs statements in one transaction, sent together: a single exchange. They cannot depend on each other's answers, but
-   * each sees what was committed before it began. If one fails, all are rolled back. Returns the rows of the last one. Not
-   * for work that `guardTransactions` guards.
-   */
-  runTogether(statements: readonly Statement[]): Promise<Record<string, unknown>[]>;
+  /** Runs one statement, in a transaction of its own, and returns its rows. Not for work that `guardTransactions` guards. */
+  run(statement: Statement): Promise<Record<string, unknown>[]>;
   /** Calls `wake` with each notification's payload, and with '' after every (re)connect, when some may have been missed. */
   listen(channel: string, wake: (payload: string) => void): Promise<void>;
   /** Names this pool's connections to the database (`pg_stat_activity`). */
@@ -90,9 +86,9 @@ export function openDatabase(target: string | Connection, options: DatabaseOptio
         return result;
       });
     },
-    async runTogether(statements) {
-      if (guards.getStore()) throw new Error('a guarded transaction cannot be sent together');
-      return sendTogether(client, statements);
+    async run({ text, parameters }) {
+      if (guards.getStore()) throw new Error('a statement of its own cannot be guarded');
+      return client.unsafe(text, parameters, { prepare: true });
     },
     async listen(channel, wake) {
       await client.listen(channel, wake, () => wake(''));
@@ -104,26 +100,6 @@ export function openDatabase(target: string | Connection, options: DatabaseOptio
       return client.end({ timeout: CLOSE_SECONDS });
     },
   };
-}
-
-async function sendTogether(
-  client: postgres.Sql,
-  statements: readonly Statement[],
-): Promise<Record<string, unknown>[]> {
-  const connection = await client.reserve();
-  try {
-    const queries = [
-      connection.unsafe('begin'),
-      ...statements.map(({ text, parameters }) => connection.unsafe(text, parameters, { prepare: true })),
-      // Rolls back if one has failed.
-      connection.unsafe('commit'),
-    ];
-    const results = await Promise.allSettled(queries.map((query) => query.execute()));
-    for (const result of results) if (result.status === 'rejected') throw result.reason;
-    return (results[statements.length] as PromiseFulfilledResult<postgres.RowList<postgres.Row[]>>).value;
-  } finally {
-    connection.release();
-  }
 }
 
 /** Rejects if the database does not answer. */

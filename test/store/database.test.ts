@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { sql } from 'drizzle-orm';
+import type postgres from 'postgres';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Database, guardTransactions, openDatabase, type Queryable } from '../../api/store/database.ts';
 import { migrateDatabase } from '../../api/store/migrate.ts';
@@ -231,12 +232,11 @@ describe('a pool whose connections break', () => {
   });
 });
 
-describe('statements that are sent together', () => {
+describe('a statement of its own', () => {
   const insert = (text: string) => ({
     text: 'insert into notes values ($1) returning text',
     parameters: [text],
   });
-  const broken = { text: 'select 1 / $1::int', parameters: [0] };
   let test: TestDatabase;
   let db: Database;
   beforeAll(async () => {
@@ -250,50 +250,79 @@ describe('statements that are sent together', () => {
   });
   const notes = async () => (await db.client`select text from notes order by text`).map(({ text }) => text);
 
-  it('are one transaction, and answer with the rows of the last', async () => {
-    expect(await db.runTogether([insert('a'), insert('b')])).toEqual([{ text: 'b' }]);
-    expect(await notes()).toEqual(['a', 'b']);
+  it('answers with its rows', async () => {
+    expect(await db.run(insert('a'))).toEqual([{ text: 'a' }]);
+    expect(await notes()).toEqual(['a']);
   });
 
-  it.each([
-    ['first', [broken, insert('c')]],
-    ['last', [insert('c'), broken]],
-  ])('have no effect if the %s one fails, and leave the connection usable', async (_, statements) => {
-    await expect(db.runTogether(statements)).rejects.toMatchObject({ code: '22012' });
-    expect(await notes()).toEqual(['a', 'b']);
-    expect(await db.runTogether([{ text: 'select $1::int as n', parameters: [1] }])).toEqual([{ n: 1 }]);
+  it('tells its error, and leaves the connection usable', async () => {
+    const broken = { text: 'select 1 / $1::int', parameters: [0] };
+    await expect(db.run(broken)).rejects.toMatchObject({ code: '22012' });
+    expect(await db.run({ text: 'select $1::int as n', parameters: [1] })).toEqual([{ n: 1 }]);
   });
 
-  it('see what was committed before each began', async () => {
-    const slow = { text: 'select pg_sleep($1::float8)', parameters: [0.3] };
-    const count = { text: 'select count(*)::int as n from notes where text like $1', parameters: ['late%'] };
-    const other = openDatabase(test.connection, { connections: 1 });
-    const counted = db.runTogether([slow, count]);
-    await other.client`insert into notes values ('late')`;
-    expect(await counted).toEqual([{ n: 1 }]);
-    await other.close();
-  });
-
-  it('are refused where a guard would have to be heard', async () => {
+  it('is refused where a guard would have to be heard', async () => {
     const guarded = guardTransactions(
       async () => {},
-      () => db.runTogether([insert('d')]),
+      () => db.run(insert('d')),
     );
     await expect(guarded).rejects.toThrow('guarded');
     expect(await notes()).not.toContain('d');
   });
 
-  it('fail as an outage when the connection goes', async () => {
+  it('fails as an outage when the connection goes', async () => {
     const other = openDatabase(test.connection, { connections: 1 });
     const kill = { text: 'select pg_terminate_backend(pg_backend_pid(), $1::bigint)', parameters: [0] };
-    await expect(other.runTogether([insert('e'), kill])).rejects.toSatisfy(isOutage);
-    expect(await other.runTogether([insert('f')])).toEqual([{ text: 'f' }]);
-    expect(await notes()).not.toContain('e');
+    await expect(other.run(kill)).rejects.toSatisfy(isOutage);
+    expect(await other.run(insert('f'))).toEqual([{ text: 'f' }]);
     await other.close();
   });
 
+  it('is refused after the end', async () => {
+    const ended = openDatabase(test.connection, { connections: 1 });
+    await ended.run(insert('i'));
+    await ended.close();
+    await expect(ended.run(insert('j'))).rejects.toMatchObject({ code: 'CONNECTION_ENDED' });
+    expect(await notes()).not.toContain('j');
+  });
+
+  it.each([
+    ['that cannot be planned any longer', 'grown', 'alter table grown add column more int'],
+    ['that the session has forgotten', 'kept', 'deallocate all'],
+  ])(
+    'is prepared again in place of one %s, and a transaction with it is never run in part',
+    async (...what) => {
+      const [, name, change] = what;
+      await db.client.unsafe(`create table ${name} (a int); insert into ${name} values (1)`);
+      const wide = { text: `select * from ${name} where a = $1::int`, parameters: [1] };
+      await db.run(wide);
+      await db.client.unsafe(change);
+      const both = (text: string) =>
+        db.transaction(async (tx) => {
+          await tx.execute(sql`insert into notes values (${text})`);
+          const client = (tx as unknown as { session: { client: postgres.TransactionSql } }).session.client;
+          await client.unsafe(wide.text, wide.parameters);
+        });
+      await expect(both('l')).rejects.toSatisfy(isOutage);
+      expect(await notes()).not.toContain('l');
+      expect(await db.run(wide)).toEqual([expect.objectContaining({ a: 1 })]);
+      await both('m');
+      expect(await notes()).toContain('m');
+      await db.client`delete from notes where text = 'm'`;
+    },
+  );
+});
+
+describe('reservations', () => {
+  let test: TestDatabase;
+  beforeAll(async () => {
+    test = await createTestDatabase({ migrate: migrateDatabase });
+  });
+  afterAll(() => test.drop());
+
   it('wait for a connection, and get the one that follows a lost one', async () => {
     const pool = openDatabase(test.connection, { connections: 2 });
+    const other = openDatabase(test.connection, { connections: 1 });
     const held = Promise.withResolvers<void>();
     const pids: number[] = [];
     const holders = Promise.allSettled(
@@ -306,42 +335,26 @@ describe('statements that are sent together', () => {
       ),
     );
     await waitUntil('all connections are taken', async () => pids.length === 2);
-    const waiting = [pool.runTogether([insert('g')]), pool.runTogether([insert('h')])];
+    const use = async () => {
+      const session = await pool.client.reserve();
+      const rows = await session`select 1 as n`;
+      session.release();
+      return rows;
+    };
+    const waiting = [use(), use()];
     await sleep(50);
-    await db.client`select pg_terminate_backend(${pids[0]!})`;
-    await expect(Promise.all(waiting)).resolves.toEqual([[{ text: 'g' }], [{ text: 'h' }]]);
+    await other.client`select pg_terminate_backend(${pids[0]!})`;
+    await expect(Promise.all(waiting)).resolves.toEqual([[{ n: 1 }], [{ n: 1 }]]);
     held.resolve();
     await holders;
     await pool.close();
+    await other.close();
   });
 
   it('are refused after the end', async () => {
     const ended = openDatabase(test.connection, { connections: 1 });
-    await ended.runTogether([insert('i')]);
+    await ended.client`select 1`;
     await ended.close();
-    await expect(ended.runTogether([insert('j')])).rejects.toMatchObject({ code: 'CONNECTION_ENDED' });
-    expect(await notes()).not.toContain('j');
-  });
-
-  it.each([
-    ['that cannot be planned any longer', 'grown', 'alter table grown add column more int'],
-    ['that the session has forgotten', 'kept', 'deallocate all'],
-  ])('never run in part because of one %s, and succeed when they are sent again', async (_, name, change) => {
-    await db.client.unsafe(`create table ${name} (a int); insert into ${name} values (1)`);
-    const wide = { text: `select * from ${name} where a = $1::int`, parameters: [1] };
-    const send = (text: string) => db.runTogether([insert(text), wide]);
-    await send('k');
-    await db.client.unsafe(change);
-    const before = await notes();
-    await expect(send('l')).rejects.toSatisfy(isOutage);
-    expect(await notes()).toEqual(before);
-    let answer: unknown;
-    await waitUntil('all of them are prepared again', async () => {
-      answer = await send('l').catch(() => undefined);
-      return answer !== undefined;
-    });
-    expect(answer).toEqual([expect.objectContaining({ a: 1 })]);
-    expect((await notes()).filter((text) => text === 'l')).toEqual(['l']);
-    await db.client`delete from notes where text in ('k', 'l')`;
+    await expect(ended.client.reserve()).rejects.toMatchObject({ code: 'CONNECTION_ENDED' });
   });
 });

@@ -4,7 +4,7 @@ import { FedEdgeError } from '../../domain/errors.ts';
 import { type DevicePrincipal, grantsRole, type Policy, type Principal } from '../../domain/role.ts';
 import type { Queryable } from '../../store/database.ts';
 import { cached, recall } from '../../store/identity/credential-cache.ts';
-import { type DeviceKeyRow, findDeviceKeys } from '../../store/identity/device-keys.ts';
+import { type DeviceKeyRow, prepareKeyStates } from '../../store/identity/device-keys.ts';
 import { findOperatorKeyBySecret } from '../../store/identity/operator-keys.ts';
 import { type Gatherer, gatherQuestions } from '../rounds/arrivals.ts';
 import { readCompactJws } from './compact-jws.ts';
@@ -36,13 +36,19 @@ export async function authenticate(
   authorization: string | undefined,
   policy: Exclude<Policy, 'public'>,
 ): Promise<Principal> {
-  const token = authorization?.match(BEARER)?.[1];
-  if (token === undefined) throw new FedEdgeError('unauthorized');
-  const principal = token.startsWith(secretPrefixes.operatorKey)
-    ? await authenticateOperator(deps, token)
-    : await authenticateByToken(deps, token);
+  const principal = await identify(deps, authorization);
   if (!isAllowed(principal, policy)) throw new FedEdgeError('forbidden');
   return principal;
+}
+
+async function identify(deps: Deps, authorization: string | undefined): Promise<Principal> {
+  const known = recallToken(deps, authorization, deps.clock.now());
+  if (known) return requireHolder(deps, known);
+  const token = authorization?.match(BEARER)?.[1];
+  if (token === undefined) throw new FedEdgeError('unauthorized');
+  return token.startsWith(secretPrefixes.operatorKey)
+    ? authenticateOperator(deps, token)
+    : authenticateByToken(deps, token);
 }
 
 function isAllowed(principal: Principal, policy: Exclude<Policy, 'public'>): boolean {
@@ -69,7 +75,9 @@ async function authenticateByToken(deps: Deps, token: string): Promise<Principal
   if (!unverified) throw new FedEdgeError('unauthorized');
   const { iss } = unverified.claims;
   const issuer = iss === deps.publicUrl ? undefined : deps.issuers.get(iss as string);
-  return issuer ? authenticateByIssuer(issuer, token, deps.clock.now()) : authenticateDevice(deps, token);
+  return issuer
+    ? authenticateByIssuer(issuer, token, deps.clock.now())
+    : requireHolder(deps, await readAccessToken(deps, token));
 }
 
 /**
@@ -81,6 +89,15 @@ export function recallDevice(
   authorization: string | undefined,
   now: Date,
 ): DevicePrincipal | undefined {
+  const known = recallToken(deps, authorization, now);
+  const key = known && recall<KnownKey>(deps.credentials, known.keyEntry, now);
+  if (key?.owner !== known?.owner || key?.deviceState !== 'active' || key.state !== 'active')
+    return undefined;
+  return principalOf(known!);
+}
+
+/** What is remembered of a token that was found to be ours and is still valid: it need not be taken apart again. */
+function recallToken(deps: Deps, authorization: string | undefined, now: Date): VerifiedToken | undefined {
   if (authorization === undefined) return undefined;
   const { credentials } = deps;
   const remembered = credentials.tokenEntries.recall(authorization);
@@ -88,10 +105,7 @@ export function recallDevice(
   const known = entry === undefined ? undefined : recall<VerifiedToken>(credentials, entry, now);
   if (!known || !isStillValid(deps, known, now)) return undefined;
   if (remembered === undefined) credentials.tokenEntries.keep(authorization, entry!);
-  const { federationId, owner: id, thumbprint } = known;
-  const key = recall<KnownKey>(credentials, known.keyEntry, now);
-  if (key?.owner !== id || key.deviceState !== 'active' || key.state !== 'active') return undefined;
-  return { kind: 'device', id, federationId, thumbprint };
+  return known;
 }
 
 function readTokenEntry(authorization: string): string | undefined {
@@ -101,17 +115,21 @@ function readTokenEntry(authorization: string): string | undefined {
 
 const tokenEntry = (token: string) => `token:${hashSecret(token)}`;
 
-async function authenticateDevice(deps: Deps, token: string): Promise<Principal> {
-  const known = await readAccessToken(deps, token);
-  const { federationId, owner: deviceId, thumbprint } = known;
-  const entry = { key: known.keyEntry, now: deps.clock.now() };
+/** The device that a token was given to, if its key is one that devices may use. */
+async function requireHolder(deps: Deps, token: VerifiedToken): Promise<Principal> {
+  const { federationId, owner, thumbprint, keyEntry: id } = token;
+  const entry = { key: id, now: deps.clock.now() };
   const key = await cached<KnownKey>(deps.credentials, entry, () =>
-    lookUpKey(deps, { id: known.keyEntry, federationId, thumbprint }),
+    lookUpKey(deps, { id, federationId, thumbprint }),
   );
-  if (key?.owner !== deviceId) throw new FedEdgeError('unauthorized');
+  if (key?.owner !== owner) throw new FedEdgeError('unauthorized');
   if (key.deviceState === 'revoked') throw new FedEdgeError('device_revoked');
   if (key.state !== 'active' && key.state !== 'next') throw new FedEdgeError('unauthorized');
-  return { kind: 'device', id: deviceId, federationId, thumbprint };
+  return principalOf(token);
+}
+
+function principalOf({ federationId, owner: id, thumbprint }: VerifiedToken): DevicePrincipal {
+  return { kind: 'device', id, federationId, thumbprint };
 }
 
 /** A device's key, as the database has it. */
@@ -124,23 +142,22 @@ const LOOK_UPS_MS = 5;
 const lookUps = new WeakMap<Queryable, Gatherer<AskedKey, KnownKey>>();
 
 function lookUpKey({ db: { pool } }: Deps, asked: AskedKey): Promise<KnownKey | undefined> {
-  const known = lookUps.get(pool);
-  if (known) return known(asked);
-  const lookUp = gatherQuestions((keys: readonly AskedKey[]) => findKeyStates(pool, keys), {
-    pauseMs: LOOK_UPS_MS,
-  });
+  const lookUp = lookUps.get(pool) ?? gatherQuestions(askKeyStates(pool), { pauseMs: LOOK_UPS_MS });
   lookUps.set(pool, lookUp);
   return lookUp(asked);
 }
 
-async function findKeyStates(q: Queryable, keys: readonly AskedKey[]): Promise<Map<string, KnownKey>> {
-  const rows = await findDeviceKeys(q, keys);
-  return new Map(
-    rows.map(({ federationId, thumbprint, deviceId, state, deviceState }) => [
-      keyEntry(federationId, thumbprint),
-      { owner: deviceId, state, deviceState },
-    ]),
-  );
+function askKeyStates(q: Queryable) {
+  const findKeyStates = prepareKeyStates(q);
+  return async (keys: readonly AskedKey[]): Promise<Map<string, KnownKey>> => {
+    const rows = await findKeyStates(keys);
+    return new Map(
+      rows.map(({ federationId, thumbprint, deviceId, state, deviceState }) => [
+        keyEntry(federationId, thumbprint),
+        { owner: deviceId, state, deviceState },
+      ]),
+    );
+  };
 }
 
 const keyEntry = (federationId: string, thumbprint: string) => `${federationId}:${thumbprint}`;

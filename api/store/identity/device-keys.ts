@@ -53,22 +53,34 @@ export async function findDeviceKey(
   return rows[0];
 }
 
-/** Those of these keys that there are, each with its device. */
-export function findDeviceKeys(
-  q: Queryable,
-  keys: readonly { federationId: string; thumbprint: string }[],
-): Promise<DeviceKeyRow[]> {
-  const federationIds = `{${keys.map(({ federationId }) => JSON.stringify(federationId)).join(',')}}`;
-  const thumbprints = `{${keys.map(({ thumbprint }) => JSON.stringify(thumbprint)).join(',')}}`;
-  return q
-    .select(keyFields)
+/** What a request needs of the key that it was signed with. */
+export type KeyStateRow = Pick<
+  DeviceKeyRow,
+  'federationId' | 'thumbprint' | 'state' | 'deviceId' | 'deviceState'
+>;
+
+type AskedKeys = readonly Pick<DeviceKeyRow, 'federationId' | 'thumbprint'>[];
+
+/** Of these keys those that there are, asked for by a statement that is written once: devices' requests need it. */
+export function prepareKeyStates(q: Queryable): (keys: AskedKeys) => Promise<KeyStateRow[]> {
+  const { federationId, thumbprint, state, deviceId, deviceState } = keyFields;
+  const query = q
+    .select({ federationId, thumbprint, state, deviceId, deviceState })
     .from(deviceKeys)
     .innerJoin(devices, eq(devices.id, deviceKeys.deviceId))
     .where(
-      sql`(${deviceKeys.federationId}, ${deviceKeys.thumbprint}) in
-        (select * from unnest(${federationIds}::text[], ${thumbprints}::text[]))`,
-    );
+      sql`(${deviceKeys.federationId}, ${deviceKeys.thumbprint}) in (select * from
+        unnest(${sql.placeholder('federationIds')}::text[], ${sql.placeholder('thumbprints')}::text[]))`,
+    )
+    .prepare('key_states');
+  return (keys) =>
+    query.execute({
+      federationIds: toArray(keys.map((key) => key.federationId)),
+      thumbprints: toArray(keys.map((key) => key.thumbprint)),
+    });
 }
+
+const toArray = (texts: readonly string[]) => `{${texts.map((text) => JSON.stringify(text)).join(',')}}`;
 
 /** The keys of a device that were not replaced: at most its active and its next one, or those it was revoked with. */
 export function listDeviceKeys(q: Queryable, deviceId: string): Promise<DeviceKeyRow[]> {

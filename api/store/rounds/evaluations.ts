@@ -2,7 +2,7 @@ import { and, eq } from 'drizzle-orm';
 import type { Queryable } from '../database.ts';
 import { channels, notify } from '../journal/channels.ts';
 import { assignments, evaluations } from '../schema.ts';
-import { type AcceptResult, isAcceptable, type Place, takePlaces } from './places.ts';
+import { type AcceptResult, isAcceptable, type Place, takePlace } from './places.ts';
 import { expireOpenAssignments } from './round-locks.ts';
 
 export type NewEvaluation = typeof evaluations.$inferInsert;
@@ -12,7 +12,7 @@ export async function acceptEvaluation(tx: Queryable, evaluation: NewEvaluation)
   const { roundId, assignmentId, receivedAt: now } = evaluation;
   // Sent at once, carried out in this order.
   const [[place], settled] = await Promise.all([
-    tx.execute<Place>(takePlaces({ roundId, count: 1, now: now.toISOString() })),
+    tx.execute<Place>(takePlace(roundId, now)),
     tx
       .update(assignments)
       .set({ state: 'accepted', settledAt: now })

@@ -7,6 +7,7 @@ import { advanceRounds } from '../../../api/services/rounds/round-clock.ts';
 import { stopRun } from '../../../api/services/rounds/runs.ts';
 import { submitUpdate } from '../../../api/services/rounds/updates.ts';
 import { createWaitingRoom } from '../../../api/services/rounds/waiting-room.ts';
+import { notify } from '../../../api/store/journal/channels.ts';
 import { createTestApp, type TestApp } from '../../support/app.ts';
 import {
   type DevicePrincipal,
@@ -29,8 +30,19 @@ beforeEach(async () => {
   runId = seeded.runId;
   const [open] = await openAssignments(test.deps, seeded.devices);
   ({ device, id: assignmentId } = open!);
+  await hearWhatWasSaid();
 });
 afterEach(() => test.close());
+
+/** Announcements come in their order: after ours, none of those that the preparations made is still under way. */
+async function hearWhatWasSaid(): Promise<void> {
+  const { listener, db } = test.deps;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const stop = listener.subscribe('fededge_events', (payload) => payload === 'ours' && resolve());
+  await notify(db.pool, 'fededge_events', 'ours');
+  await promise;
+  stop();
+}
 
 const values = [1, 2, 3, 4, 5, 6, 7, 8];
 const poll = (deps: Deps = test.deps) =>

@@ -89,7 +89,7 @@ export function createFaultyDeps(deps: Deps): FaultyDeps {
     ...deps.db,
     pool,
     transaction: (work) => pool.transaction(work),
-    runTogether: (statements) => failingTogether(deps.db, statements, trigger),
+    run: (statement) => failingRun(deps.db, statement, trigger),
   };
   return {
     deps: { ...deps, db, blobs: failingBlobs(deps.blobs, trigger) },
@@ -106,16 +106,9 @@ export function createFaultyDeps(deps: Deps): FaultyDeps {
 
 const cutOff = () => Object.assign(new Error('injected'), { code: 'CONNECTION_CLOSED' });
 
-/** Where one of the statements fails, the whole has no effect. */
-async function failingTogether(
-  db: Deps['db'],
-  statements: Parameters<Deps['db']['runTogether']>[0],
-  trigger: Trigger,
-) {
-  trigger.pass('begin', cutOff)();
-  for (const { text } of statements) trigger.pass(text.trim().slice(0, 60), cutOff)();
-  const failAfter = trigger.pass('commit', cutOff);
-  const rows = await db.runTogether(statements);
+async function failingRun(db: Deps['db'], statement: Parameters<Deps['db']['run']>[0], trigger: Trigger) {
+  const failAfter = trigger.pass(statement.text.trim().slice(0, 60), cutOff);
+  const rows = await db.run(statement);
   failAfter();
   return rows;
 }
