@@ -9,7 +9,7 @@ export interface BlobStore {
    */
   create(key: string, options?: { bytes?: number }): Promise<BlobWriter>;
   /**
-   * The bytes [start, end) (cut to the blob's size; the whole without a range) in chunks of at most 256 KiB. A chunk
+   * The bytes [start, end) (cut to the blob's size; the whole without a range) in chunks of at most 512 KiB. A chunk
    * is valid until the next one is asked for: its memory is used again. Throws BlobMissingError. Nothing is opened
    * before the first chunk is asked for.
    */
@@ -92,7 +92,7 @@ export class BlobUnavailableError extends Error {
 }
 
 /** Largest chunk that `read` yields. */
-export const maxChunkBytes = 1 << 18;
+export const maxChunkBytes = 1 << 19;
 
 const segment = '[A-Za-z0-9_-][A-Za-z0-9._-]*';
 const keyPattern = new RegExp(`^${segment}(/${segment})*$`);

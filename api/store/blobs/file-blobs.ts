@@ -15,6 +15,7 @@ import { asOutage, isMissing, outages } from './file-outages.ts';
 import { readChunks } from './file-reader.ts';
 import { createFileWriter } from './file-writer.ts';
 import { createFolders, type Folders } from './folders.ts';
+import { createSharedChunks, type SharedChunks } from './shared-chunks.ts';
 
 /**
  * Blobs as files below `dir` (made if missing); unfinished ones in `dir/.tmp`. Several processes of one host may
@@ -24,6 +25,7 @@ import { createFolders, type Folders } from './folders.ts';
 export function createFileBlobs(options: { dir: string; failpoint?: Failpoint }): BlobStore {
   const { dir, failpoint = () => {} } = options;
   const folders = createFolders(dir);
+  const chunks = createSharedChunks();
   const temporary = join(dir, '.tmp');
   const pathOf = (key: string) => {
     assertKey(key);
@@ -34,7 +36,7 @@ export function createFileBlobs(options: { dir: string; failpoint?: Failpoint })
       outages(async () => createFileWriter({ folders, temporary, failpoint }, key, pathOf(key))),
     read(key, range) {
       const path = pathOf(key);
-      return blobBytes(readFileBlob(key, path, range), range ? undefined : path);
+      return blobBytes(readFileBlob(key, { path, range, chunks }), range ? undefined : path);
     },
     size: (key) => outages(async () => sizeOf(pathOf(key))),
     delete: (key) => outages(async () => deleteFile(dir, pathOf(key), folders.forget)),
@@ -44,10 +46,13 @@ export function createFileBlobs(options: { dir: string; failpoint?: Failpoint })
   };
 }
 
-async function* readFileBlob(key: string, path: string, range?: BlobRange): AsyncGenerator<Uint8Array> {
+async function* readFileBlob(
+  key: string,
+  { path, range, chunks }: { path: string; range: BlobRange | undefined; chunks: SharedChunks },
+): AsyncGenerator<Uint8Array> {
   if (range) assertRange(range);
   try {
-    yield* readChunks(path, range);
+    yield* readChunks(path, range, chunks);
   } catch (error) {
     if (isMissing(error)) throw new BlobMissingError(key);
     throw asOutage(error);

@@ -1,37 +1,80 @@
+import type { Stats } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
-import { type BlobRange, BlobUnavailableError } from './blob-store.ts';
+import { type BlobRange, BlobUnavailableError, maxChunkBytes } from './blob-store.ts';
 import { returnBuffer, takeBuffer } from './chunk-buffers.ts';
+import { chunkStart, type SharedChunk, type SharedChunks } from './shared-chunks.ts';
 
-/**
- * The file's bytes in chunks of two buffers that take turns: while the consumer has one, the next is being read.
- */
-export async function* readChunks(path: string, range?: BlobRange): AsyncGenerator<Uint8Array> {
+/** The file's bytes in chunks; while the consumer has one, the next is being read. */
+export async function* readChunks(
+  path: string,
+  range: BlobRange | undefined,
+  shared: SharedChunks,
+): AsyncGenerator<Uint8Array> {
   const handle = await open(path, 'r');
-  const buffers = [takeBuffer(), takeBuffer()] as const;
-  let ahead: Promise<number> | undefined;
   try {
-    const { size } = await handle.stat();
-    const end = Math.min(range?.end ?? size, size);
-    let position = range?.start ?? 0;
-    for (let turn = 0; position < end; turn ^= 1) {
-      const buffer = buffers[turn as 0 | 1];
-      const bytes = await (ahead ?? fill(handle, buffer, position, end));
-      position += bytes;
-      ahead = position < end ? fill(handle, buffers[(turn ^ 1) as 0 | 1], position, end) : undefined;
-      // Awaited a turn later, or in `finally`: it must not count as unhandled until then.
-      ahead?.catch(() => {});
-      yield buffer.subarray(0, bytes);
-    }
+    const stats = await handle.stat();
+    const end = Math.min(range?.end ?? stats.size, stats.size);
+    const part = { start: Math.min(range?.start ?? 0, end), end };
+    yield* end - part.start > maxChunkBytes ? readLong(handle, stats, part, shared) : readShort(handle, part);
   } finally {
-    await ahead?.catch(() => {});
-    buffers.forEach(returnBuffer);
     await handle.close();
   }
 }
 
-async function fill(handle: FileHandle, buffer: Uint8Array, position: number, end: number): Promise<number> {
-  const length = Math.min(buffer.byteLength, end - position);
-  const { bytesRead } = await handle.read(buffer, 0, length, position);
-  if (bytesRead === 0) throw new BlobUnavailableError('a file became shorter while it was read');
-  return bytesRead;
+/** What fits into one chunk. */
+async function* readShort(handle: FileHandle, part: BlobRange): AsyncGenerator<Uint8Array> {
+  if (part.start === part.end) return;
+  const buffer = takeBuffer();
+  try {
+    yield buffer.subarray(0, await fill(handle, buffer, part));
+  } finally {
+    returnBuffer(buffer);
+  }
+}
+
+async function* readLong(
+  handle: FileHandle,
+  stats: Stats,
+  { start, end }: BlobRange,
+  shared: SharedChunks,
+): AsyncGenerator<Uint8Array> {
+  const file = `${stats.dev}:${stats.ino}:${stats.size}:${stats.mtimeMs}:${stats.ctimeMs}`;
+  const held = new Set<SharedChunk>();
+  const take = (at: number) => {
+    const part = { start: at, end: Math.min(at + maxChunkBytes, stats.size) };
+    const chunk = shared.take(`${file}:${at}`, (buffer) => fill(handle, buffer, part));
+    held.add(chunk);
+    // Awaited when its turn comes, or in `finally`: it must not count as unhandled until then.
+    chunk.filled.catch(() => {});
+    return chunk;
+  };
+  const give = (chunk: SharedChunk) => {
+    held.delete(chunk);
+    shared.give(chunk);
+  };
+  try {
+    let next: SharedChunk | undefined = take(chunkStart(start));
+    for (let at = chunkStart(start); next; at += maxChunkBytes) {
+      const chunk: SharedChunk = next;
+      const filled = await chunk.filled;
+      next = at + maxChunkBytes < end ? take(at + maxChunkBytes) : undefined;
+      yield chunk.buffer.subarray(Math.max(start - at, 0), Math.min(end - at, filled));
+      give(chunk);
+    }
+  } finally {
+    // Until then our handle and the memory are in use.
+    await Promise.allSettled([...held].map(({ filled }) => filled));
+    held.forEach(give);
+  }
+}
+
+/** Reads the whole part. */
+async function fill(handle: FileHandle, buffer: Uint8Array, { start, end }: BlobRange): Promise<number> {
+  let filled = 0;
+  while (start + filled < end) {
+    const { bytesRead } = await handle.read(buffer, filled, end - start - filled, start + filled);
+    if (bytesRead === 0) throw new BlobUnavailableError('a file became shorter while it was read');
+    filled += bytesRead;
+  }
+  return filled;
 }
