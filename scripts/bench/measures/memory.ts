@@ -7,6 +7,8 @@ import { readUsage } from '../system/usage.ts';
 
 const PARAMETERS = 10_000_000;
 const ROUNDS = 2;
+/** Parameters and updates. */
+const WARM_UP = [10_000, 2] as const;
 const CONNECTIONS = 4;
 const MEGABYTE = 1e6;
 const MOST_MEGABYTES = 350;
@@ -24,6 +26,8 @@ export async function measureMemory(context: Context): Promise<Row[]> {
   const { quick, folder, note } = context;
   const parameters = quick ? 10_000 : PARAMETERS;
   const rows: Row[] = [];
+  // The first rounds of an installation compile, which is not the memory of rounds: later starts find it done.
+  await findPeaks(context, ...WARM_UP);
   let first: { updates: number; total: number } | undefined;
   for (const updates of quick ? [2, 4] : [8, 64, 256]) {
     const needed = updates * parameters * 4 * (ROUNDS + 0.5);
@@ -60,10 +64,6 @@ async function findPeaks({ folder }: Context, parameters: number, updates: numbe
   await using stack = new AsyncDisposableStack();
   const deployment = await startSeparate({ folder });
   stack.defer(() => deployment.stop());
-  // The first start of an installation compiles, which is not the memory of rounds.
-  await deployment.restartServer();
-  await deployment.stopWorker();
-  await deployment.startWorker();
   const fleet = startFleet({ folder });
   stack.defer(() => fleet.stop());
   const { operator } = deployment;
