@@ -171,8 +171,8 @@ const reservations = [
 
 /**
  * The driver sends a prepared statement again that the server has forgotten or cannot plan any longer. In a transaction
- * that is of no use, since it has failed; where its end was sent together with it, the repetition would even run outside
- * of it. Here such an error is told.
+ * that is of no use, since it has failed; and a statement that was on its way on a connection that a transaction has got
+ * since would run inside of that one. Here such an error is told.
  */
 const retries = [
   {

@@ -26,7 +26,10 @@ export interface Database {
   pool: PostgresJsDatabase<Schema>;
   /** Runs `work` in one READ COMMITTED transaction; it commits when `work` resolves. */
   transaction<T>(work: (tx: Queryable) => Promise<T>): Promise<T>;
-  /** Runs one statement, in a transaction of its own, and returns its rows. Not for work that `guardTransactions` guards. */
+  /**
+   * Runs one statement, in a transaction of its own, and returns its rows. It shares connections with other queries, so
+   * nobody may wait for it who holds a lock. Not for work that `guardTransactions` guards.
+   */
   run(statement: Statement): Promise<Record<string, unknown>[]>;
   /** Calls `wake` with each notification's payload, and with '' after every (re)connect, when some may have been missed. */
   listen(channel: string, wake: (payload: string) => void): Promise<void>;

@@ -1,6 +1,6 @@
 import { maxChunkBytes } from './blob-store.ts';
 
-const maxIdle = 32;
+const maxIdle = 16;
 const idle: Uint8Array<ArrayBuffer>[] = [];
 
 /** A buffer of `maxChunkBytes` with any content; give it back with one of those below. */

@@ -1,4 +1,3 @@
-import type { Stats } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { type BlobRange, BlobUnavailableError, maxChunkBytes } from './blob-store.ts';
 import { returnBuffer, takeBuffer } from './chunk-buffers.ts';
@@ -15,7 +14,10 @@ export async function* readChunks(
     const stats = await handle.stat();
     const end = Math.min(range?.end ?? stats.size, stats.size);
     const part = { start: Math.min(range?.start ?? 0, end), end };
-    yield* end - part.start > maxChunkBytes ? readLong(handle, stats, part, shared) : readShort(handle, part);
+    // The path, too: what tells two files apart elsewhere does not on every network file system.
+    const name = `${path}:${stats.dev}:${stats.ino}:${stats.size}:${stats.mtimeMs}:${stats.ctimeMs}`;
+    const file = { handle, name, size: stats.size };
+    yield* end - part.start > maxChunkBytes ? readLong(file, part, shared) : readShort(handle, part);
   } finally {
     await handle.close();
   }
@@ -33,16 +35,14 @@ async function* readShort(handle: FileHandle, part: BlobRange): AsyncGenerator<U
 }
 
 async function* readLong(
-  handle: FileHandle,
-  stats: Stats,
+  { handle, name, size }: { handle: FileHandle; name: string; size: number },
   { start, end }: BlobRange,
   shared: SharedChunks,
 ): AsyncGenerator<Uint8Array> {
-  const file = `${stats.dev}:${stats.ino}:${stats.size}:${stats.mtimeMs}:${stats.ctimeMs}`;
   const held = new Set<SharedChunk>();
   const take = (at: number) => {
-    const part = { start: at, end: Math.min(at + maxChunkBytes, stats.size) };
-    const chunk = shared.take(`${file}:${at}`, (buffer) => fill(handle, buffer, part));
+    const part = { start: at, end: Math.min(at + maxChunkBytes, size) };
+    const chunk = shared.take(`${name}:${at}`, (buffer) => fill(handle, buffer, part));
     held.add(chunk);
     // Awaited when its turn comes, or in `finally`: it must not count as unhandled until then.
     chunk.filled.catch(() => {});

@@ -5,7 +5,7 @@ import type { Queryable } from '../database.ts';
 export const channels = {
   /** Devices that wait: assignments were made. */
   assignments: 'fededge_assignments',
-  /** Workers: a round, a run or a device changed so that a worker may have something to do. */
+  /** Workers: a round, a run or a device changed so that a worker may have something to do. `accept_updates` names it, too. */
   work: 'fededge_work',
   /** Watchers: events were committed. */
   events: 'fededge_events',

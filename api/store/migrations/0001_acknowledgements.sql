@@ -2,9 +2,9 @@
 -- In READ COMMITTED each statement of such a function sees what was committed before it began: those that follow the lock
 -- on the round's row see all that happened until that was granted.
 
--- Counts `added` more results of a collecting round, up to its capacity and before its deadline. The row is locked first:
--- two posters that race for the last place serialise on it; counting rows instead would let rounds get stuck. The round
--- closes if it is full, or if nobody is at work any longer and there are as many as it aimed at. One UPDATE moves all: a
+-- Counts `added` more results of a collecting round, up to its capacity and before its deadline. The row is locked first,
+-- by a statement that reads nothing else, so that it decides by the row as it is then: two posters that race for the last
+-- place serialise on it; counting rows instead would let rounds get stuck. The round closes if it is full, or if nobody is at work any longer and there are as many as it aimed at. One UPDATE moves all: a
 -- second one of the same row would have its foreign keys checked, and with that lock its run after the round, against the
 -- order of locks. No row: the round has moved on.
 CREATE FUNCTION take_places(round uuid, added int, at_time timestamptz)

@@ -1,11 +1,15 @@
-import { and, eq } from 'drizzle-orm';
+import { and, eq, sql } from 'drizzle-orm';
 import type { Queryable } from '../database.ts';
 import { channels, notify } from '../journal/channels.ts';
-import { assignments, evaluations } from '../schema.ts';
-import { type AcceptResult, isAcceptable, type Place, takePlace } from './places.ts';
+import { assignments, devices, evaluations } from '../schema.ts';
+import { type AcceptResult, type Place, takePlace } from './places.ts';
 import { expireOpenAssignments } from './round-locks.ts';
 
 export type NewEvaluation = typeof evaluations.$inferInsert;
+
+/** Is open, and its device was not revoked a moment ago: as `accept_updates` has it (0001_acknowledgements.sql). */
+const isAcceptable = sql`${assignments.state} = 'open' and exists (select 1 from ${devices}
+  where ${devices.id} = ${assignments.deviceId} and ${devices.state} = 'active')`;
 
 /** Accepts the results of an evaluate assignment, by the same rules. `refused`: the caller rolls back. */
 export async function acceptEvaluation(tx: Queryable, evaluation: NewEvaluation): Promise<AcceptResult> {

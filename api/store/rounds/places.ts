@@ -1,6 +1,5 @@
 import { type SQL, sql } from 'drizzle-orm';
 import type { RoundState } from '../../domain/round.ts';
-import { assignments, devices } from '../schema.ts';
 
 /** The place of the first of the results in the round's sequence. `refused`: the round or an assignment moved on. */
 export type AcceptResult = { sequence: number } | 'refused';
@@ -15,7 +14,3 @@ export interface Place extends Record<string, unknown> {
 export function takePlace(roundId: string, now: Date): SQL {
   return sql`select * from take_places(${roundId}::uuid, 1, ${now.toISOString()}::timestamptz)`;
 }
-
-/** Those of a list that are open, and whose device was not revoked a moment ago. */
-export const isAcceptable = sql`${assignments.state} = 'open' and exists (select 1 from ${devices}
-  where ${devices.id} = ${assignments.deviceId} and ${devices.state} = 'active')`;

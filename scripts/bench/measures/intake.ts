@@ -22,7 +22,7 @@ interface Peer {
   name: string;
   server: PeerServer;
   path: string;
-  /** It does all that FedEdge does: this is the comparison that counts. */
+  /** The comparison that counts. */
   isFair: boolean;
 }
 
@@ -53,12 +53,13 @@ async function measureSize({ quick, folder, note }: Context, size: Size): Promis
   stack.defer(() => deployment.stop());
   const fleet = startFleet({ folder });
   stack.defer(() => fleet.stop());
-  const bare = await startBareServer({ folder });
+  const bare = await startBareServer({ folder, database: deployment.database });
   stack.defer(() => bare.stop());
   const nginx = await startNginx({ folder });
   stack.defer(async () => nginx?.stop());
   const peers = [
     { name: 'node:http, hashed and synced', server: bare, path: '/sync', isFair: true },
+    { name: 'node:http, hashed, synced and a row committed', server: bare, path: '/commit', isFair: false },
     { name: 'node:http, piped to a file', server: bare, path: '/pipe', isFair: false },
     ...(nginx ? [{ name: 'nginx PUT', server: nginx, path: '/put', isFair: false }] : []),
   ];

@@ -1,7 +1,8 @@
 /**
  * What FedEdge is held against: node:http and nothing else. `PUT /pipe/N` pipes the body to a file; `PUT /sync/N` hashes
- * it by a stream, too, compares the digest and syncs the file; `GET /memory/BYTES` and `GET /file/BYTES` send so many
- * bytes, with an ETag; `GET /wait/SECONDS` holds the request. Files go to the folder of the first argument.
+ * it by a stream, too, compares the digest and syncs the file; `PUT /commit/N` commits a row for it besides (it needs a
+ * DATABASE_URL); `GET /memory/BYTES` and `GET /file/BYTES` send so many bytes, with an ETag; `GET /wait/SECONDS` holds the
+ * request. Files go to the folder of the first argument.
  */
 import { createHash } from 'node:crypto';
 import { createReadStream, createWriteStream, existsSync, writeFileSync } from 'node:fs';
@@ -9,10 +10,14 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
+import postgres from 'postgres';
 
 type Handler = (incoming: IncomingMessage, outgoing: ServerResponse, name: string) => Promise<void> | void;
 
 const folder = process.argv[2]!;
+const { DATABASE_URL } = process.env;
+const sql = DATABASE_URL === undefined ? undefined : postgres(DATABASE_URL, { onnotice: () => undefined });
+await sql?.unsafe('create table if not exists bare_files (name text, bytes bigint)');
 const inMemory = new Map<string, Buffer>();
 const ETAG = `"${'0'.repeat(64)}"`;
 const EMPTY = { 'content-length': '0' };
@@ -23,21 +28,12 @@ const handlers: Record<string, Handler> = {
     outgoing.writeHead(201, EMPTY).end();
   },
   async sync(incoming, outgoing, name) {
-    const hash = createHash('sha256');
-    const target = createWriteStream(join(folder, `sync-${name}`), { flush: true });
-    await pipeline(
-      incoming,
-      async function* (chunks: AsyncIterable<Buffer>) {
-        for await (const chunk of chunks) {
-          hash.update(chunk);
-          yield chunk;
-        }
-      },
-      target,
-    );
-    const digest = `sha-256=:${hash.digest('base64')}:`;
-    const declared = incoming.headers['content-digest'] ?? digest;
-    outgoing.writeHead(digest === declared ? 201 : 400, EMPTY).end();
+    outgoing.writeHead((await keep(incoming, name)) ? 201 : 400, EMPTY).end();
+  },
+  async commit(incoming, outgoing, name) {
+    const isWhole = await keep(incoming, name);
+    if (isWhole) await sql!`insert into bare_files values (${name}, ${incoming.headers['content-length']!})`;
+    outgoing.writeHead(isWhole ? 201 : 400, EMPTY).end();
   },
   memory(incoming, outgoing, bytes) {
     if (isKnown(incoming, outgoing)) return;
@@ -57,6 +53,24 @@ const handlers: Record<string, Handler> = {
     outgoing.once('close', () => clearTimeout(timer));
   },
 };
+
+/** Hashes, writes and syncs by streams. False: it is not what it was declared to be. */
+async function keep(incoming: IncomingMessage, name: string): Promise<boolean> {
+  const hash = createHash('sha256');
+  const target = createWriteStream(join(folder, `sync-${name}`), { flush: true });
+  await pipeline(
+    incoming,
+    async function* (chunks: AsyncIterable<Buffer>) {
+      for await (const chunk of chunks) {
+        hash.update(chunk);
+        yield chunk;
+      }
+    },
+    target,
+  );
+  const digest = `sha-256=:${hash.digest('base64')}:`;
+  return digest === (incoming.headers['content-digest'] ?? digest);
+}
 
 function isKnown(incoming: IncomingMessage, outgoing: ServerResponse): boolean {
   if (incoming.headers['if-none-match'] !== ETAG) return false;

@@ -21,10 +21,18 @@ export interface PeerServer {
   stop(): Promise<void>;
 }
 
-export async function startBareServer(options: { folder: string; openFiles?: number }): Promise<PeerServer> {
+interface BareOptions {
+  folder: string;
+  openFiles?: number;
+  /** The environment of a database that it may commit to. */
+  database?: Record<string, string>;
+}
+
+export async function startBareServer(options: BareOptions): Promise<PeerServer> {
+  const { database: env = {}, openFiles } = options;
   const files = mkdtempSync(join(options.folder, 'bare-'));
   const logFile = join(options.folder, 'bare.log');
-  const program = startNode([BARE, files], { logFile, openFiles: options.openFiles });
+  const program = startNode([BARE, files], { env, logFile, openFiles });
   const { url } = JSON.parse(await program.firstLine()) as { url: string };
   return describe(program, url, files);
 }

@@ -31,6 +31,8 @@ export interface Deployment {
   stopWorker(): Promise<void>;
   /** A server without history on the same data. Its port is another one. */
   restartServer(): Promise<void>;
+  /** By which another process finds the database that is not theirs; none where the server brings its own. */
+  readonly database: Record<string, string>;
   /** A session with the database, for its statistics. */
   openDatabase(): Promise<postgres.Sql>;
   stop(): Promise<void>;
@@ -48,7 +50,7 @@ export async function startEmbedded(options: DeploymentOptions): Promise<Deploym
     const { socketFolder, port } = (await readPostmaster(join(dataDir, 'database', 'data')))!;
     return postgres({ host: socketFolder, port, user: databaseUser, database: databaseName, max: 1 });
   };
-  return deploy(options, { dataDir, env: {}, connect, close: async () => undefined });
+  return deploy(options, { dataDir, env: {}, database: {}, connect, close: async () => undefined });
 }
 
 /** An API without a worker, and a worker when it is started, on a PostgreSQL that is not theirs. */
@@ -57,8 +59,8 @@ export async function startSeparate(options: DeploymentOptions): Promise<Deploym
   const database = await startLocalDatabase({ dataDir: makeDataFolder(options.folder) });
   const { connection } = database;
   const connect = async () => postgres({ ...connection, max: 1 });
-  const env = { FEDEDGE_WORKER: 'off', ...environmentOf(connection) };
-  const deployment = await deploy(options, { dataDir, env, connect, close: () => database.stop() });
+  const base = { dataDir, env: { FEDEDGE_WORKER: 'off' }, database: environmentOf(connection) };
+  const deployment = await deploy(options, { ...base, connect, close: () => database.stop() });
   await deployment.startWorker();
   return deployment;
 }
@@ -78,6 +80,7 @@ function environmentOf({ host, port, user, database }: LocalConnection): Record<
 interface Base {
   dataDir: string;
   env: Record<string, string>;
+  database: Record<string, string>;
   connect(): Promise<postgres.Sql>;
   close(): Promise<void>;
 }
@@ -93,6 +96,7 @@ async function deploy({ openFiles }: DeploymentOptions, base: Base): Promise<Dep
     FEDEDGE_OPERATOR_KEY: key,
     FEDEDGE_LOG_LEVEL: 'warn',
     ...base.env,
+    ...base.database,
   };
   const logFile = join(dataDir, 'bench.log');
   mkdirSync(dataDir, { recursive: true });
@@ -129,6 +133,7 @@ async function deploy({ openFiles }: DeploymentOptions, base: Base): Promise<Dep
       await server.program.stop();
       server = await startServer();
     },
+    database: base.database,
     openDatabase: base.connect,
     async stop() {
       await Promise.all([server.program.stop(), stopWorker()]);

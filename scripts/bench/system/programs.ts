@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 const PATIENCE_MS = 20_000;
-/** As `npm start` has them. */
+/** As `npm start` and `npm run worker` have them. */
 const STARTED_WITH = { NODE_COMPILE_CACHE: 'node_modules/.cache/fededge', MALLOC_ARENA_MAX: '1' };
 
 /** A process of the benchmark. It ends with us: the channel that we hold to it closes. */
