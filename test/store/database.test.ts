@@ -302,7 +302,7 @@ describe('a statement of its own', () => {
           await tx.execute(sql`insert into notes values (${text})`);
           const client = (tx as unknown as { session: { client: postgres.TransactionSql } }).session.client;
           // What comes together with it finds a transaction that has failed already, and says so.
-        await Promise.all([client.unsafe(wide.text, wide.parameters), tx.execute(sql`select 1`)]);
+          await Promise.all([client.unsafe(wide.text, wide.parameters), tx.execute(sql`select 1`)]);
         });
       await expect(both('l')).rejects.toSatisfy(isOutage);
       expect(await notes()).not.toContain('l');
