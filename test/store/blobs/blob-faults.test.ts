@@ -3,11 +3,11 @@ import { mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type BlobStore, BlobUnavailableError } from '../../api/store/blobs/blob-store.ts';
-import { createFileBlobs } from '../../api/store/blobs/file-blobs.ts';
-import { createS3Blobs } from '../../api/store/blobs/s3/s3-blobs.ts';
-import { get, put } from '../support/blobs.ts';
-import { type FakeS3, startFakeS3 } from '../support/fake-s3.ts';
+import { type BlobStore, BlobUnavailableError } from '../../../api/store/blobs/blob-store.ts';
+import { createFileBlobs } from '../../../api/store/blobs/file-blobs.ts';
+import { createS3Blobs } from '../../../api/store/blobs/s3/s3-blobs.ts';
+import { get, put } from '../../support/blobs.ts';
+import { type FakeS3, startFakeS3 } from '../../support/fake-s3.ts';
 
 const partBytes = 5 << 20;
 const large = randomBytes(2 * partBytes + 12_345);

@@ -1,10 +1,10 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { type BlobStore, BlobUnavailableError } from '../../api/store/blobs/blob-store.ts';
-import { createS3Blobs } from '../../api/store/blobs/s3/s3-blobs.ts';
-import { get, keysOf, put } from '../support/blobs.ts';
-import { type FakeS3, type Fault, startFakeS3 } from '../support/fake-s3.ts';
+import { type BlobStore, BlobUnavailableError } from '../../../api/store/blobs/blob-store.ts';
+import { createS3Blobs } from '../../../api/store/blobs/s3/s3-blobs.ts';
+import { get, keysOf, put } from '../../support/blobs.ts';
+import { type FakeS3, type Fault, startFakeS3 } from '../../support/fake-s3.ts';
 
 const partBytes = 5 << 20;
 const large = randomBytes(2 * partBytes + 12_345);

@@ -9,11 +9,11 @@ import {
   BlobMissingError,
   type BlobStore,
   type Failpoint,
-} from '../../api/store/blobs/blob-store.ts';
-import { createFileBlobs } from '../../api/store/blobs/file-blobs.ts';
-import { createS3Blobs } from '../../api/store/blobs/s3/s3-blobs.ts';
-import { get, keysOf, put } from '../support/blobs.ts';
-import { startFakeS3 } from '../support/fake-s3.ts';
+} from '../../../api/store/blobs/blob-store.ts';
+import { createFileBlobs } from '../../../api/store/blobs/file-blobs.ts';
+import { createS3Blobs } from '../../../api/store/blobs/s3/s3-blobs.ts';
+import { get, keysOf, put } from '../../support/blobs.ts';
+import { startFakeS3 } from '../../support/fake-s3.ts';
 
 interface Rig {
   open(options?: { failpoint?: Failpoint }): BlobStore;

@@ -2,10 +2,10 @@ import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, test } from 'vitest';
-import { type BlobStore, BlobUnavailableError, maxChunkBytes } from '../../api/store/blobs/blob-store.ts';
-import { createFileBlobs } from '../../api/store/blobs/file-blobs.ts';
-import { createSharedChunks } from '../../api/store/blobs/shared-chunks.ts';
-import { get, put } from '../support/blobs.ts';
+import { type BlobStore, BlobUnavailableError, maxChunkBytes } from '../../../api/store/blobs/blob-store.ts';
+import { createFileBlobs } from '../../../api/store/blobs/file-blobs.ts';
+import { createSharedChunks } from '../../../api/store/blobs/shared-chunks.ts';
+import { get, put } from '../../support/blobs.ts';
 
 describe('shared chunks', () => {
   const filling = (value: number) => async (buffer: Uint8Array) => buffer.fill(value, 0, 4) && 4;

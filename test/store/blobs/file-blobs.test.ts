@@ -2,12 +2,12 @@ import { mkdtemp, readdir, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { measureBlobs } from '../../api/metrics/measured.ts';
-import { createMetrics } from '../../api/metrics/metrics.ts';
-import { BlobUnavailableError } from '../../api/store/blobs/blob-store.ts';
-import { createFileBlobs } from '../../api/store/blobs/file-blobs.ts';
-import { markBlobs } from '../../api/store/blobs/marked-blobs.ts';
-import { get, put } from '../support/blobs.ts';
+import { measureBlobs } from '../../../api/metrics/measured.ts';
+import { createMetrics } from '../../../api/metrics/metrics.ts';
+import { BlobUnavailableError } from '../../../api/store/blobs/blob-store.ts';
+import { createFileBlobs } from '../../../api/store/blobs/file-blobs.ts';
+import { markBlobs } from '../../../api/store/blobs/marked-blobs.ts';
+import { get, put } from '../../support/blobs.ts';
 
 let dir: string;
 beforeEach(async () => {

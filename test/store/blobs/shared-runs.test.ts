@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { shareRuns } from '../../api/store/blobs/shared-runs.ts';
+import { shareRuns } from '../../../api/store/blobs/shared-runs.ts';
 
 function setUp() {
   const runs: PromiseWithResolvers<void>[] = [];
