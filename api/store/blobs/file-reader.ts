@@ -1,7 +1,7 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { type BlobRange, BlobUnavailableError, maxChunkBytes } from './blob-store.ts';
 import { returnBuffer, takeBuffer } from './chunk-buffers.ts';
-import { chunkStart, type SharedChunk, type SharedChunks } from './shared-chunks.ts';
+import type { SharedChunk, SharedChunks } from './shared-chunks.ts';
 
 /** The file's bytes in chunks; while the consumer has one, the next is being read. */
 export async function* readChunks(
@@ -53,8 +53,9 @@ async function* readLong(
     shared.give(chunk);
   };
   try {
-    let next: SharedChunk | undefined = take(chunkStart(start));
-    for (let at = chunkStart(start); next; at += maxChunkBytes) {
+    // Chunks begin at multiples of their size, so that whoever reads a file meets the same ones.
+    let at = start - (start % maxChunkBytes);
+    for (let next: SharedChunk | undefined = take(at); next; at += maxChunkBytes) {
       const chunk: SharedChunk = next;
       const filled = await chunk.filled;
       next = at + maxChunkBytes < end ? take(at + maxChunkBytes) : undefined;

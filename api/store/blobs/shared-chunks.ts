@@ -1,4 +1,3 @@
-import { maxChunkBytes } from './blob-store.ts';
 import { returnBuffer, takeBuffer } from './chunk-buffers.ts';
 
 /** Chunks that nobody reads any longer but somebody may ask for: 4 MiB. */
@@ -58,9 +57,4 @@ export function createSharedChunks(): SharedChunks {
       for (const oldest of kept) if (kept.size > MAX_KEPT) free(oldest);
     },
   };
-}
-
-/** Where chunks begin: at multiples of their size, so that whoever reads a file meets the same ones. */
-export function chunkStart(position: number): number {
-  return position - (position % maxChunkBytes);
 }

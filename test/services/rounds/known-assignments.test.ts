@@ -7,7 +7,7 @@ import { advanceRounds } from '../../../api/services/rounds/round-clock.ts';
 import { stopRun } from '../../../api/services/rounds/runs.ts';
 import { submitUpdate } from '../../../api/services/rounds/updates.ts';
 import { createWaitingRoom } from '../../../api/services/rounds/waiting-room.ts';
-import { notify } from '../../../api/store/journal/channels.ts';
+import { channels, notify } from '../../../api/store/journal/channels.ts';
 import { createTestApp, type TestApp } from '../../support/app.ts';
 import {
   type DevicePrincipal,
@@ -38,8 +38,8 @@ afterEach(() => test.close());
 async function hearWhatWasSaid(): Promise<void> {
   const { listener, db } = test.deps;
   const { promise, resolve } = Promise.withResolvers<void>();
-  const stop = listener.subscribe('fededge_events', (payload) => payload === 'ours' && resolve());
-  await notify(db.pool, 'fededge_events', 'ours');
+  const stop = listener.subscribe(channels.events, (payload) => payload === 'ours' && resolve());
+  await notify(db.pool, channels.events, 'ours');
   await promise;
   stop();
 }
