@@ -7,6 +7,9 @@ import { databaseName, databaseUser, readPostmaster } from '../../../api/store/l
 import { createOperator, type Operator } from '../../../clients/typescript/index.ts';
 import { type Program, startNode } from './programs.ts';
 
+/** As `npm start` and `npm run worker` start them. */
+const SERVER = ['--max-semi-space-size=2', 'api/server.ts'];
+const WORKER = ['--max-semi-space-size=2', 'api/worker.ts'];
 const PUBLIC_URL = 'http://fededge.bench';
 /** What a benchmark does from one address, no single client does. */
 const UNLIMITED = {
@@ -101,7 +104,7 @@ async function deploy({ openFiles }: DeploymentOptions, base: Base): Promise<Dep
   const logFile = join(dataDir, 'bench.log');
   mkdirSync(dataDir, { recursive: true });
   const startServer = async () => {
-    const program = startNode(['api/server.ts', '--json'], { env, logFile, openFiles });
+    const program = startNode([...SERVER, '--json'], { env, logFile, openFiles });
     const { url } = JSON.parse(await program.firstLine()) as { url: string };
     return { program, url, operator: createOperator({ url, key }) };
   };
@@ -126,7 +129,7 @@ async function deploy({ openFiles }: DeploymentOptions, base: Base): Promise<Dep
       return worker;
     },
     async startWorker() {
-      worker ??= startNode(['api/worker.ts'], { env, logFile });
+      worker ??= startNode(WORKER, { env, logFile });
     },
     stopWorker,
     async restartServer() {
