@@ -115,16 +115,3 @@ function isEncoding(value: string): value is Encoding {
 function refuse(reason: string): { ok: false; reason: string } {
   return { ok: false, reason };
 }
-
-/** A raw body that has been announced and not been touched. */
-export interface DeclaredBody {
-  bytes: number;
-  /** SHA-256, hex. */
-  digest: string;
-  /**
-   * Starts reading (answers `Expect: 100-continue`) and yields exactly `bytes` bytes in chunks, each valid until the
-   * next one is asked for; what was received before a cut is yielded before `body_incomplete` is thrown. To be called
-   * once.
-   */
-  body(): AsyncIterable<Uint8Array>;
-}

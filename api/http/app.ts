@@ -27,7 +27,9 @@ import { wellKnownRoutes } from './routes/well-known.ts';
 import { renderUnknown } from './unknown-routes.ts';
 import { createHotFiles } from './wire/hot-files.ts';
 import { measureRequests } from './wire/measured-requests.ts';
-import { createQuickDownloads, type Quick } from './wire/quick-downloads.ts';
+import { createQuickDownloads } from './wire/quick-downloads.ts';
+import { createFailures, type Quick } from './wire/quick-requests.ts';
+import { createQuickUpdates } from './wire/quick-updates.ts';
 import { closeUnreadBodies } from './wire/unread-bodies.ts';
 
 /** The whole HTTP API, with what it can answer before a router has a look. */
@@ -44,6 +46,9 @@ export function createApp(deps: Deps, options: GuardOptions = {}): OpenAPIHono<A
 export function createApi(deps: Deps, options: GuardOptions = {}): Api {
   const hot = createHotFiles(deps.blobs);
   const guards = createGuards(deps, options);
+  const failures = createFailures();
+  const downloads = createQuickDownloads(deps, guards, { hot, failures });
+  const updates = createQuickUpdates(deps, guards, failures);
   const app = new OpenAPIHono<AppEnv>();
   let document: Document | undefined;
   const readDocument = () => {
@@ -54,7 +59,6 @@ export function createApi(deps: Deps, options: GuardOptions = {}): Api {
   app.use(measureRequests(deps));
   app.use(async (c, next) => {
     const requestId = randomUUID();
-    const started = performance.now();
     c.set('requestId', requestId);
     c.set('log', deps.log.child({ requestId }));
     c.set('authenticate', (authorization, policy) => authenticate(deps, authorization, policy));
@@ -64,9 +68,11 @@ export function createApi(deps: Deps, options: GuardOptions = {}): Api {
       method: c.req.method,
       path: c.req.path,
       status: c.res.status,
-      ms: Math.round(performance.now() - started),
+      ms: Math.round(performance.now() - c.var.started),
     });
   });
+  app.use(guards.prepare);
+  app.use(failures.rethrow);
   for (const handler of guards.handlers) app.use(handler);
   app.route('/', wellKnownRoutes(deps));
   app.route('/', enrollmentTokensRoutes(deps));
@@ -87,5 +93,5 @@ export function createApi(deps: Deps, options: GuardOptions = {}): Api {
   app.route('/', docsRoutes(readDocument));
   app.onError(renderError);
   app.notFound((c) => renderUnknown(c, readDocument()));
-  return { app, quick: createQuickDownloads(deps, guards, hot) };
+  return { app, quick: (...request) => downloads(...request) || updates(...request) };
 }

@@ -10,6 +10,8 @@ export interface AppEnv {
   Bindings: Partial<HttpBindings>;
   Variables: {
     requestId: string;
+    /** When it came, as `performance.now()` has it. */
+    started: number;
     /** The operation's id; unset where no route took the request. */
     operation: string | undefined;
     /** Bytes of a model file that go out with the answer. */

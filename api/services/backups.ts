@@ -99,7 +99,7 @@ export async function restore({ db, blobs, dataDir }: BackupDeps, path: string):
       throw new BackupError('a backup is restored into an empty database: this one has a federation');
     }
     const stored = manifest.files.filter(({ name }) => name.startsWith('blobs/'));
-    for (const file of stored) await writeBlob(blobs, archive, file);
+    for (const file of stored) await restoreBlob(blobs, archive, file);
     for (const name of SECRET_FILES) await writeSecret(dataDir, archive, name);
     await fillTables(db, manifest.tables, (table) => archive.read(tableFile(table)));
     return reportOf(manifest.files, stored.length);
@@ -138,21 +138,38 @@ function digestOf(manifest: Manifest): string {
   return createHash('sha256').update(JSON.stringify(manifest)).digest('hex');
 }
 
-async function writeBlob(
-  blobs: BlobStore,
-  archive: ArchiveReader,
-  { name, bytes }: ArchivedFile,
-): Promise<void> {
-  const key = name.slice('blobs/'.length);
-  const writer = await blobs.create(key, { bytes });
+/**
+ * The store may be the original's, or that of a restore that was cut off: then its last names may stand for torn bytes, but
+ * never for others.
+ */
+async function restoreBlob(blobs: BlobStore, archive: ArchiveReader, file: ArchivedFile): Promise<void> {
+  const key = file.name.slice('blobs/'.length);
+  try {
+    await writeBlob(blobs, archive, file);
+  } catch (error) {
+    if (!(error instanceof BlobExistsError)) throw error;
+    if ((await hashBlob(blobs, key)) === file.sha256) return;
+    await blobs.delete(key);
+    await writeBlob(blobs, archive, file);
+  }
+}
+
+async function writeBlob(blobs: BlobStore, archive: ArchiveReader, file: ArchivedFile): Promise<void> {
+  const { name, bytes } = file;
+  const writer = await blobs.create(name.slice('blobs/'.length), { bytes });
   try {
     for await (const chunk of archive.read(name)) await writer.write(chunk);
     await writer.commit();
   } catch (error) {
     await writer.abort();
-    // The store of the original, or a restore that was cut off: a key never gets other bytes.
-    if (!(error instanceof BlobExistsError) || (await blobs.size(key)) !== bytes) throw error;
+    throw error;
   }
+}
+
+async function hashBlob(blobs: BlobStore, key: string): Promise<string> {
+  const hash = createHash('sha256');
+  for await (const chunk of blobs.read(key)) hash.update(chunk);
+  return hash.digest('hex');
 }
 
 async function writeSecret(dataDir: string, archive: ArchiveReader, name: string): Promise<void> {

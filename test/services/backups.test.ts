@@ -7,6 +7,7 @@ import { createFileBlobs } from '../../api/store/blobs/file-blobs.ts';
 import { type Database, openDatabase } from '../../api/store/database.ts';
 import { migrateDatabase } from '../../api/store/migrate.ts';
 import { createTestApp, type TestApp } from '../support/app.ts';
+import { get, put } from '../support/blobs.ts';
 import { createTestModel, smallWeights } from '../support/models.ts';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.ts';
 
@@ -112,9 +113,20 @@ it('refuses what is no backup at all, and a file that is not there', async () =>
   await expectUntouched();
 });
 
-it('restores the whole one into the same target after all of that, and once', async () => {
+it('restores the whole one after all of that, over what a cut restore may have left torn, and once', async () => {
+  const [first, second] = await test.deps.db.client<{ blobKey: string; bytes: number }[]>`
+    select blob_key as "blobKey", bytes::int from model_versions order by version`;
+  for (const { blobKey, bytes } of [
+    { ...first!, bytes: first!.bytes - 7 },
+    { ...second!, bytes: second!.bytes },
+  ]) {
+    await put(target.blobs, blobKey, Buffer.alloc(bytes));
+  }
   expect(await restore(target, archive)).toMatchObject({ blobs: 2 });
   const models = await target.db.client`select name, head from models`;
   expect(models).toEqual([expect.objectContaining({ name: 'kept', head: 2 })]);
+  for (const { blobKey } of [first!, second!]) {
+    expect(await get(target.blobs, blobKey)).toEqual(await get(test.deps.blobs, blobKey));
+  }
   expect(await refusalOf(archive)).toMatch(/into an empty database/);
 });

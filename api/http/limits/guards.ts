@@ -7,7 +7,7 @@ import { createCors } from '../wire/cors.ts';
 import { createLoadGauge, type Load } from './load.ts';
 import { createRateLimits, type RateLimits } from './rate-limits.ts';
 import { shedLoad } from './shedding.ts';
-import { createUploadSlots } from './upload-slots.ts';
+import { createUploadSlots, type UploadSlots } from './upload-slots.ts';
 
 export interface GuardOptions {
   /** Unset: what this process measures of itself. */
@@ -15,9 +15,13 @@ export interface GuardOptions {
 }
 
 export interface Guards {
-  /** What stands before every route, in this order: headers, preflights, load, limits by address. */
+  /** Before everything that may fail: the headers of every answer, and what handlers find in their context. */
+  prepare: MiddlewareHandler<AppEnv>;
+  /** What stands before every route, in this order: preflights, load, limits by address. */
   handlers: MiddlewareHandler<AppEnv>[];
   limits: RateLimits;
+  /** Who reads a tensor body has to be in here. */
+  uploads: UploadSlots;
   readLoad(): Load;
   /** The headers that every answer has. */
   commonHeaders(requestId: string, origin: string | undefined): Record<string, string>;
@@ -62,8 +66,8 @@ export function createGuards(
     limits.countAddress(c, { method, path, remoteAddress, forwardedFor: c.req.header('x-forwarded-for') });
     await next();
   });
-  const handlers = [prepare, cors.answerPreflights, shedLoad(readLoad), countAddress];
-  return { handlers, limits, readLoad, commonHeaders, constantHeaders };
+  const handlers = [cors.answerPreflights, shedLoad(readLoad), countAddress];
+  return { prepare, handlers, limits, uploads: slots, readLoad, commonHeaders, constantHeaders };
 }
 
 function setHeaders(c: { header(name: string, value: string): void }, headers: Record<string, string>): void {

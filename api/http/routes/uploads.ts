@@ -26,7 +26,7 @@ import {
   uploadStateHeaders,
 } from '../schemas/uploads.ts';
 import { tensorBody } from '../schemas/versions.ts';
-import { declaredLength, readBody } from '../wire/body.ts';
+import { bodyReader, declaredLength } from '../wire/body.ts';
 import { readDigest } from '../wire/digests.ts';
 
 const tag = 'Uploads';
@@ -179,7 +179,7 @@ function readBeginning(
   const contentDigest = readDigest(headers['Content-Digest']);
   const digest = readDigest(headers['Repr-Digest']) ?? (completes ? contentDigest : undefined);
   if (digest === undefined) throw new FedEdgeError('invalid_digest', { field: 'Repr-Digest' });
-  const body = () => readBody(c, bytes);
+  const body = bodyReader(c, bytes);
   const append = { start: 0, bytes, digest: contentDigest, completes, totalBytes, body };
   return { whole: { bytes: wholeBytes, digest }, append };
 }
@@ -197,7 +197,7 @@ function readAppend(
     digest: readDigest(headers['Content-Digest']),
     completes: headers['Upload-Complete'] === '?1',
     totalBytes: length === undefined ? undefined : Number(length),
-    body: () => readBody(c, bytes),
+    body: bodyReader(c, bytes),
   };
 }
 

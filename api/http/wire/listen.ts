@@ -5,7 +5,7 @@ import type { OpenAPIHono } from '@hono/zod-openapi';
 import type { AppEnv } from '../context.ts';
 import { groupAddress } from '../limits/client-addresses.ts';
 import { closeStalled, lookMs } from './progress.ts';
-import type { Quick } from './quick-downloads.ts';
+import type { Quick } from './quick-requests.ts';
 
 export interface Listening {
   url: string;
@@ -74,7 +74,8 @@ export async function listen(
     { ...serverOptions, headersTimeout: headMs, connectionsCheckingInterval: headMs / HEAD_LOOKS },
     (incoming, outgoing) => {
       watch(incoming);
-      if (!app.quick?.(incoming, outgoing)) void answer(incoming, outgoing);
+      const fallBack = () => void answer(incoming, outgoing);
+      if (!app.quick?.(incoming, outgoing, fallBack)) fallBack();
     },
   );
   server.timeout = SILENT_SOCKET_MS;

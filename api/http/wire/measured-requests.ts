@@ -6,7 +6,7 @@ import type { AppEnv } from '../context.ts';
 /** Times and traces every request by its operation, and counts the bytes of bodies that were taken and of files that went out. */
 export function measureRequests({ metrics }: Pick<Deps, 'metrics'>) {
   return createMiddleware<AppEnv>(async (c, next) => {
-    const started = performance.now();
+    c.set('started', performance.now());
     const traceparent = c.req.header('traceparent');
     await traced('request', { 'http.request.method': c.req.method, traceparent }, async (span) => {
       await next();
@@ -14,7 +14,7 @@ export function measureRequests({ metrics }: Pick<Deps, 'metrics'>) {
     });
     const operation = c.var.operation ?? 'unknown';
     const status = `${Math.floor(c.res.status / 100)}xx`;
-    metrics.httpSeconds.observe({ operation, status }, (performance.now() - started) / 1000);
+    metrics.httpSeconds.observe({ operation, status }, (performance.now() - c.var.started) / 1000);
     if (c.var.fileBytes !== undefined) metrics.downloadedBytes.inc(c.var.fileBytes);
     const sent = Number(c.req.header('content-length'));
     if (c.res.status < 300 && sent > 0) metrics.uploadedBytes.inc({ operation }, sent);

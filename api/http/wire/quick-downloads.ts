@@ -1,8 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Deps } from '../../deps.ts';
-import { FedEdgeError } from '../../domain/errors.ts';
-import type { Principal } from '../../domain/role.ts';
 import { recallDevice } from '../../services/identity/authentication.ts';
 import { weightsPath } from '../../services/models/paths.ts';
 import type { PermittedFile } from '../../store/identity/download-permits.ts';
@@ -10,24 +7,27 @@ import { isTracing } from '../../tracing/spans.ts';
 import type { Guards } from '../limits/guards.ts';
 import { etagOf, headersOf, validatorsOf } from './file-headers.ts';
 import type { HotFiles } from './hot-files.ts';
+import { countRequest, type Failures, isPlain, type Quick } from './quick-requests.ts';
 import { matchesEtag } from './ranges.ts';
 
 const OPERATION = 'downloadWeights';
 /** Files whose answers' heads are kept. */
 const MAX_DESCRIBED = 64;
 
-/** Answers a request at once, if it can. False: nothing was done. */
-export type Quick = (incoming: IncomingMessage, outgoing: ServerResponse) => boolean;
-
 /**
  * Weights that are unchanged, or in memory, for a device that was let in a moment ago: the answer that the operation
  * would give, without a question to anybody. Whatever needs more thought is left to the operation.
  */
-export function createQuickDownloads(deps: Deps, guards: Guards, hot: Pick<HotFiles, 'peek'>): Quick {
+export function createQuickDownloads(
+  deps: Deps,
+  guards: Guards,
+  { hot, failures }: { hot: Pick<HotFiles, 'peek'>; failures: Failures },
+): Quick {
   const describe = createDescriptions();
   return (incoming, outgoing) => {
     const { headers, method, url } = incoming;
     if (method !== 'GET' || !url!.startsWith('/v1/models/') || !isPlain(incoming)) return false;
+    if (headers['content-length'] !== undefined) return false;
     if (guards.readLoad() !== 'normal' || isTracing()) return false;
     const started = performance.now();
     const now = deps.clock.now();
@@ -39,8 +39,11 @@ export function createQuickDownloads(deps: Deps, guards: Guards, hot: Pick<HotFi
     const isKnown = matchesEtag(headers['if-none-match'], described.etag);
     const content = isKnown ? undefined : hot.peek(file.blobKey);
     if (!isKnown && !content) return false;
-    const told = countRequest(guards, incoming, device, described.path);
-    if (!told) return false;
+    const { told, refusal } = countRequest(guards, incoming, device, described.path);
+    if (refusal) {
+      failures.note(incoming, { operation: OPERATION, error: refusal, started, told });
+      return false;
+    }
     const requestId = randomUUID();
     const status = isKnown ? 304 : 200;
     const common = guards.constantHeaders(headers.origin);
@@ -49,18 +52,6 @@ export function createQuickDownloads(deps: Deps, guards: Guards, hot: Pick<HotFi
     record(deps, { requestId, path: described.path, status, started, bytes: content?.byteLength ?? 0 });
     return true;
   };
-}
-
-/** No part, no body, and one token: of several the operation decides. */
-function isPlain({ headers, rawHeaders }: IncomingMessage): boolean {
-  const { range, expect, 'content-length': length, 'transfer-encoding': encoding } = headers;
-  if ((range ?? expect ?? length ?? encoding) !== undefined) return false;
-  let tokens = 0;
-  for (let index = 0; index < rawHeaders.length; index += 2) {
-    const name = rawHeaders[index]!;
-    if (name.length === 'authorization'.length && name.toLowerCase() === 'authorization') tokens += 1;
-  }
-  return tokens === 1;
 }
 
 /** What answers say of a file, and the two ways to ask for it. */
@@ -93,31 +84,6 @@ function createDescriptions(): (file: PermittedFile) => Described {
     described.set(file.blobKey, made);
     return made;
   };
-}
-
-/** The headers that tell the limits, names and values in turn; undefined: one is used up. */
-function countRequest(
-  { limits }: Guards,
-  { headers, socket }: IncomingMessage,
-  device: Principal,
-  path: string,
-): string[] | undefined {
-  const told: string[] = [];
-  const header = (name: string, value: string) => {
-    const known = told.indexOf(name);
-    if (known < 0) told.push(name, value);
-    else told[known + 1] = value;
-  };
-  const { remoteAddress } = socket;
-  const forwardedFor = headers['x-forwarded-for'] as string | undefined;
-  try {
-    limits.countAddress({ header }, { method: 'GET', path, remoteAddress, forwardedFor });
-    limits.countPrincipal({ header }, device);
-    return told;
-  } catch (error) {
-    if (error instanceof FedEdgeError) return undefined;
-    throw error;
-  }
 }
 
 function record(

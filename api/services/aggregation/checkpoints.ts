@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { FoldRequestError } from '../../kernels/folds/fold-errors.ts';
-import { BlobMissingError } from '../../store/blobs/blob-store.ts';
+import { BlobMissingError, writeWatched } from '../../store/blobs/blob-store.ts';
 import { reserveBlob, settleBlob } from '../../store/models/blob-rows.ts';
 import { discardCheckpoint, findCheckpoint, lockFold, replaceCheckpoint } from '../../store/rounds/leases.ts';
 import { type Fold, type FoldContext, LeaseLostError, whileHeld } from './holds.ts';
@@ -29,8 +29,7 @@ export async function saveCheckpoint(context: FoldContext, fold: Fold): Promise<
   const hash = createHash('sha256');
   try {
     for await (const chunk of whileHeld(context, fold, folds.save(fold.id))) {
-      hash.update(chunk);
-      await writer.write(chunk);
+      await writeWatched(writer, chunk, (bytes) => hash.update(bytes));
     }
     await writer.commit();
   } catch (error) {

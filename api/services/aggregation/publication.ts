@@ -5,7 +5,7 @@ import type { FailureReason } from '../../domain/round.ts';
 import { retainedUntil } from '../../domain/run.ts';
 import { encodeTensorHeader } from '../../domain/tensors.ts';
 import { FoldRequestError, NonFiniteError } from '../../kernels/folds/fold-errors.ts';
-import { BlobMissingError } from '../../store/blobs/blob-store.ts';
+import { BlobMissingError, writeWatched } from '../../store/blobs/blob-store.ts';
 import type { Queryable } from '../../store/database.ts';
 import { newId } from '../../store/ids.ts';
 import { reserveBlob } from '../../store/models/blob-rows.ts';
@@ -93,8 +93,7 @@ async function writeVersion(
     await writer.write(head);
     const chunks = whileHeld(context, fold, deps.blobs.read(base.blobKey));
     for await (const chunk of folds.finish(fold.id, readBase(chunks, base, dataBytes))) {
-      hash.update(chunk);
-      await writer.write(chunk);
+      await writeWatched(writer, chunk, (bytes) => hash.update(bytes));
     }
     await Promise.all([reserved, renewHold(context, fold)]);
     await deps.failpoint('publish.mid_blob');

@@ -1,8 +1,8 @@
 import type { Deps } from '../../deps.ts';
+import type { DeclaredBody } from '../../domain/body.ts';
 import { FedEdgeError } from '../../domain/errors.ts';
 import type { Principal } from '../../domain/role.ts';
 import type { TensorEntry, TensorHeader } from '../../domain/tensors.ts';
-import type { DeclaredBody } from '../../domain/update.ts';
 import type { Queryable } from '../../store/database.ts';
 import { newId } from '../../store/ids.ts';
 import { recordAudit } from '../../store/journal/audit.ts';
@@ -39,7 +39,7 @@ export async function putEvaluationSet(
   await reserveBlob(pool, key, startedAt);
   try {
     const { bytes, digest, body } = declared;
-    const { header } = await receiveTensors(deps, { key, bytes, digest, body: body(), plan: planExamples });
+    const { header } = await receiveTensors(deps, { key, bytes, digest, body, plan: planExamples });
     const examples = header.entries[0]!.shape[0]!;
     await deps.db.transaction((tx) => replace(tx, deps, operator, model, { key, digest, examples }));
     return { digest, examples };

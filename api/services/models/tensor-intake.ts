@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Deps } from '../../deps.ts';
+import type { ReadBody } from '../../domain/body.ts';
 import { FedEdgeError } from '../../domain/errors.ts';
 import type { TensorHeader } from '../../domain/tensors.ts';
 import type { Sealer } from '../../kernels/seals.ts';
@@ -13,7 +14,7 @@ export interface Intake extends StreamedFile {
   digest: string;
   /** Sees the whole file. */
   sealer?: Sealer;
-  body: AsyncIterable<Uint8Array>;
+  body: ReadBody;
   /** Resolves when the key's row is there, where it is still under way: no blob is ever seen without one. */
   announced?: Promise<void>;
 }
@@ -32,13 +33,13 @@ export async function receiveTensors(
   const stream = createTensorStream(intake, deps.createScanner());
   const hash = createHash('sha256');
   const writer = await deps.blobs.create(intake.key, { bytes: intake.bytes });
+  const look = (piece: Uint8Array) => {
+    stream.push(piece);
+    hash.update(piece);
+    intake.sealer?.push(piece);
+  };
   try {
-    for await (const chunk of intake.body) {
-      stream.push(chunk);
-      hash.update(chunk);
-      intake.sealer?.push(chunk);
-      await writer.write(chunk);
-    }
+    for await (const pieces of intake.body(look)) await writer.write(pieces);
     if (writer.bytes !== intake.bytes) throw new FedEdgeError('body_incomplete');
     if (hash.digest('hex') !== intake.digest) throw new FedEdgeError('digest_mismatch');
     const received = stream.finish();

@@ -1,10 +1,10 @@
 import type { Deps } from '../../deps.ts';
+import type { DeclaredBody } from '../../domain/body.ts';
 import { FedEdgeError } from '../../domain/errors.ts';
 import { type Manifest, placeTensors, weightsFault } from '../../domain/manifest.ts';
 import type { Page } from '../../domain/page.ts';
 import type { Principal } from '../../domain/role.ts';
 import type { TensorHeader } from '../../domain/tensors.ts';
-import type { DeclaredBody } from '../../domain/update.ts';
 import { maxUpdateBytes } from '../../domain/update.ts';
 import type { Queryable } from '../../store/database.ts';
 import type { PermittedFile } from '../../store/identity/download-permits.ts';
@@ -59,7 +59,7 @@ export async function createVersion(
   try {
     const { bytes, digest, body } = declared;
     const plan = (header: TensorHeader) => planWeights(header, model.manifest);
-    await receiveTensors(deps, { key: blobKey, bytes, digest, body: body(), plan });
+    await receiveTensors(deps, { key: blobKey, bytes, digest, body, plan });
     const version = await deps.db.transaction((tx) =>
       publish(tx, deps, operator, model, { blobKey, bytes, digest }),
     );

@@ -1,8 +1,9 @@
 import type { Deps } from '../../deps.ts';
+import type { DeclaredBody } from '../../domain/body.ts';
 import { FedEdgeError } from '../../domain/errors.ts';
 import type { DevicePrincipal } from '../../domain/role.ts';
 import { chosenStrategy } from '../../domain/strategies/index.ts';
-import { type DeclaredBody, planUpdate, type UpdatePlan } from '../../domain/update.ts';
+import { planUpdate, type UpdatePlan } from '../../domain/update.ts';
 import { createSeal } from '../../kernels/seals.ts';
 import { forgetAssignment } from '../../store/identity/credential-cache.ts';
 import { abandonBlob } from '../../store/models/blob-rows.ts';
@@ -59,7 +60,7 @@ async function receiveUpdate(
   try {
     const { norm } = await receiveTensors(deps, {
       key: blobKey,
-      body: body(),
+      body,
       announced,
       bytes,
       digest,

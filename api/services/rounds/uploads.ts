@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto';
 import type { Deps } from '../../deps.ts';
+import { bodyOf, type ReadBody } from '../../domain/body.ts';
 import { FedEdgeError, type ProblemCode } from '../../domain/errors.ts';
 import type { DevicePrincipal } from '../../domain/role.ts';
+import type { BlobWriter } from '../../store/blobs/blob-store.ts';
 import { newId } from '../../store/ids.ts';
 import { abandonBlob, reserveBlob } from '../../store/models/blob-rows.ts';
 import {
@@ -38,7 +40,7 @@ export interface Append {
   completes: boolean;
   /** The whole's length, where it was said again. */
   totalBytes: number | undefined;
-  body(): AsyncIterable<Uint8Array>;
+  body: ReadBody;
 }
 
 /**
@@ -119,7 +121,7 @@ export async function completeUpload(
   upload: UploadRow,
 ): Promise<Receipt> {
   const { id, assignmentId, bytes, digest } = upload;
-  const body = () => readParts(deps, id);
+  const body = bodyOf(() => readParts(deps, id));
   try {
     const receipt = await submitUpdate(deps, device, assignmentId, { bytes, digest, body });
     await deps.db.transaction((tx) => retireParts(tx, id));
@@ -192,10 +194,10 @@ async function receivePart(
   const hash = createHash('sha256');
   const writer = await deps.blobs.create(key, { bytes });
   try {
-    const cut = await writeUntilCut(body(), async (chunk) => {
-      if (digest !== undefined) hash.update(chunk);
-      await writer.write(chunk);
-    });
+    const cut = await writeUntilCut(
+      writer,
+      body((piece) => void (digest !== undefined && hash.update(piece))),
+    );
     if (cut && writer.bytes === 0) throw cut;
     if (!cut && digest !== undefined && hash.digest('hex') !== digest) {
       throw new FedEdgeError('digest_mismatch');
@@ -209,11 +211,11 @@ async function receivePart(
 }
 
 async function writeUntilCut(
-  body: AsyncIterable<Uint8Array>,
-  write: (chunk: Uint8Array) => Promise<void>,
+  writer: BlobWriter,
+  body: AsyncIterable<readonly Uint8Array[]>,
 ): Promise<FedEdgeError | undefined> {
   try {
-    for await (const chunk of body) await write(chunk);
+    for await (const pieces of body) await writer.write(pieces);
     return undefined;
   } catch (error) {
     if (error instanceof FedEdgeError && error.code === 'body_incomplete') return error;

@@ -1,11 +1,14 @@
 /**
  * Write-once bytes under a key like `update/<uuid>`. What is written streams through in chunks; a store holds a
  * few megabytes a writer at most, whatever the blob's size. Faults are the errors below, all with their cause.
+ *
+ * Until `commit` has resolved a key may stand for torn bytes, and after a power loss it may for good: that a blob is whole
+ * is said by whoever refers to it, in the database, and by nothing in the store.
  */
 export interface BlobStore {
   /**
-   * Opens a blob to write; nothing is visible under the key until `commit()` has made it durable. `bytes` is the
-   * expected size, a hint: large blobs choose their parts by it.
+   * Opens a blob to write; nothing is visible under the key before `commit()`, and what is then seen is durable when
+   * that resolves. `bytes` is the expected size, a hint: large blobs choose their parts by it.
    */
   create(key: string, options?: { bytes?: number }): Promise<BlobWriter>;
   /**
@@ -18,7 +21,7 @@ export interface BlobStore {
   size(key: string): Promise<number | undefined>;
   /** Idempotent. A power loss may undo it: who deletes for good compares `list` with what is referred to. */
   delete(key: string): Promise<void>;
-  /** The committed blobs whose keys begin with `prefix`, in no promised order. */
+  /** The blobs, committed or about to be, whose keys begin with `prefix`, in no promised order. */
   list(prefix: string): AsyncIterable<{ key: string; bytes: number; modifiedAt: Date }>;
   /** Deletes unfinished writes that were begun, or last added to, before `before`; returns how many. */
   sweepTemporary(before: Date): Promise<number>;
@@ -28,14 +31,32 @@ export interface BlobStore {
 
 /** One write. Call its methods one at a time, each after the one before has resolved. */
 export interface BlobWriter {
-  /** The caller may use the chunk's memory again when this resolves; the bytes may still be under way. */
-  write(chunk: Uint8Array): Promise<void>;
+  /** A chunk, or several. The caller may use their memory again when this settles. */
+  write(chunks: Uint8Array | readonly Uint8Array[]): Promise<void>;
   /** Resolves when the blob is durable and visible. Throws BlobExistsError when the key was taken. */
   commit(): Promise<void>;
   /** Drops the write; does nothing after a commit, a failed `write` or `commit`, or a second time. */
   abort(): Promise<void>;
   /** Bytes taken so far. */
   readonly bytes: number;
+}
+
+/**
+ * Writes a chunk while `look` looks at it. Settles when its memory may be used again; rejects with what `look` throws.
+ */
+export async function writeWatched(
+  writer: BlobWriter,
+  chunk: Uint8Array,
+  look: (chunk: Uint8Array) => void,
+): Promise<void> {
+  const written = writer.write(chunk);
+  try {
+    look(chunk);
+  } catch (error) {
+    await written.catch(() => {});
+    throw error;
+  }
+  await written;
 }
 
 /** What `read` gives. */

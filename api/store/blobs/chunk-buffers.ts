@@ -3,7 +3,7 @@ import { maxChunkBytes } from './blob-store.ts';
 const maxIdle = 16;
 const idle: Uint8Array<ArrayBuffer>[] = [];
 
-/** A buffer of `maxChunkBytes` with any content; give it back with one of those below. */
+/** A buffer of `maxChunkBytes` with any content; give it back with `returnBuffer`. */
 export function takeBuffer(): Uint8Array<ArrayBuffer> {
   // Not from Node's shared slab; unzeroed, because only written bytes are ever used.
   return idle.pop() ?? new Uint8Array(Buffer.allocUnsafeSlow(maxChunkBytes).buffer);
@@ -11,13 +11,4 @@ export function takeBuffer(): Uint8Array<ArrayBuffer> {
 
 export function returnBuffer(buffer: Uint8Array<ArrayBuffer>): void {
   if (idle.length < maxIdle) idle.push(buffer);
-}
-
-/**
- * The same for a buffer that nobody else has seen. One that is not kept is freed: left to the garbage collector, it would
- * make that look through everything again and again.
- */
-export function returnOwnBuffer(buffer: Uint8Array<ArrayBuffer>): void {
-  if (idle.length < maxIdle) idle.push(buffer);
-  else buffer.buffer.transfer(0);
 }

@@ -20,7 +20,7 @@ import { createSharedChunks, type SharedChunks } from './shared-chunks.ts';
 /**
  * Blobs as files below `dir` (made if missing); unfinished ones in `dir/.tmp`. Several processes of one host may
  * use one folder. Failpoints: `blob.after_temp_write` (all bytes handed to the system), `blob.after_fsync`
- * (durable, not yet visible).
+ * (durable and visible, and nobody knows of it yet).
  */
 export function createFileBlobs(options: { dir: string; failpoint?: Failpoint }): BlobStore {
   const { dir, failpoint = () => {} } = options;

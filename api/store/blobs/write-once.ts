@@ -3,7 +3,7 @@ import type { BlobWriter } from './blob-store.ts';
 /** What a store does for one write. `drop` frees and removes what is unfinished, and never throws. */
 export interface WriteSteps {
   bytes(): number;
-  add(chunk: Uint8Array): Promise<void>;
+  add(chunks: readonly Uint8Array[]): Promise<void>;
   /** Makes the bytes durable and visible and frees what the write held. */
   publish(): Promise<void>;
   drop(): Promise<void>;
@@ -31,9 +31,9 @@ export function writeOnce(key: string, steps: WriteSteps): BlobWriter {
     get bytes() {
       return steps.bytes();
     },
-    async write(chunk) {
+    async write(chunks) {
       assertOpen();
-      await orDrop(() => steps.add(chunk));
+      await orDrop(() => steps.add(chunks instanceof Uint8Array ? [chunks] : chunks));
     },
     async commit() {
       assertOpen();

@@ -33,8 +33,8 @@ beforeAll(async () => {
   operator = await test.operator();
   await createTestModel(test, operator, 'm', [smallWeights(1), file]);
   api = createApi(test.deps);
-  const quick: Api['quick'] = (incoming, outgoing) => {
-    wasQuick = api.quick(incoming, outgoing);
+  const quick: Api['quick'] = (...request) => {
+    wasQuick = api.quick(...request);
     return wasQuick;
   };
   server = await listen({ fetch: api.app.fetch, quick }, { host: '127.0.0.1', port: 0 });

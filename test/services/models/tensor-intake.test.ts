@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { bodyOf } from '../../../api/domain/body.ts';
 import { FedEdgeError } from '../../../api/domain/errors.ts';
 import type { TensorHeader } from '../../../api/domain/tensors.ts';
 import { createKernels } from '../../../api/kernels/kernels.ts';
@@ -41,7 +42,7 @@ function receive(
 ) {
   const key = `test/${++next}`;
   const { chunk = 7, bytes = file.length, digest = sha256(file), plan = everyTensor } = options;
-  return receiveTensors(deps, { key, bytes, digest, body: inChunks(file, chunk), plan }).then(
+  return receiveTensors(deps, { key, bytes, digest, body: bodyOf(() => inChunks(file, chunk)), plan }).then(
     (received) => ({ ...received, key }),
     async (error: unknown) => {
       expect(await deps.blobs.size(key)).toBeUndefined();
@@ -136,10 +137,10 @@ describe('a file is refused and not kept', () => {
 
   it('whose body fails, with what the body threw', async () => {
     const cause = new FedEdgeError('body_incomplete');
-    const body = (async function* () {
+    const body = bodyOf(async function* () {
       yield sound.subarray(0, 20);
       throw cause;
-    })();
+    });
     const intake = { key: 'test/cut', bytes: sound.length, digest: sha256(sound), body, plan: everyTensor };
     await expect(receiveTensors(deps, intake)).rejects.toBe(cause);
     expect(await readdir(join(dir, '.tmp'))).toEqual([]);

@@ -56,9 +56,9 @@ function watchedBody() {
   const watched = { ...declare(file), isRead: false };
   const { body } = watched;
   return Object.assign(watched, {
-    body: () => {
+    body: (look: Parameters<typeof body>[0]) => {
       watched.isRead = true;
-      return body();
+      return body(look);
     },
   });
 }

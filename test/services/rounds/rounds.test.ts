@@ -210,9 +210,9 @@ describe('admission', () => {
       const file = declare(encodeUpdate(ones));
       const sending = submitUpdate(deps, device, id, {
         ...file,
-        body: async function* () {
+        body: async function* (look) {
           await returnAssignment(deps, device, id, 'busy');
-          yield* file.body();
+          yield* file.body(look);
         },
       });
       await expect(sending).rejects.toMatchObject({ code: 'not_in_cohort' });

@@ -1,8 +1,8 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import { mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, open, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { type BlobStore, BlobUnavailableError } from '../../../api/store/blobs/blob-store.ts';
 import { createFileBlobs } from '../../../api/store/blobs/file-blobs.ts';
 import { createS3Blobs } from '../../../api/store/blobs/s3/s3-blobs.ts';
@@ -37,6 +37,70 @@ describe('blobs on files', () => {
     expect(await readdir(join(dir, 'checkpoint'))).toEqual([]);
     await rm(dir, { recursive: true });
   });
+
+  test.each(['datasync', 'sync'] as const)('a %s that fails leaves nothing behind', async (call) => {
+    const dir = await folder();
+    const store = createFileBlobs({ dir });
+    await put(store, 'update/before', large.subarray(0, 10));
+    const handle = await open(dir, 'r');
+    const failure = Object.assign(new Error('EIO: i/o error'), { syscall: call });
+    const broken = vi.spyOn(Object.getPrototypeOf(handle), call).mockRejectedValue(failure);
+    await handle.close();
+    await expect(put(store, 'update/x', large)).rejects.toThrow(BlobUnavailableError);
+    broken.mockRestore();
+    expect(await store.size('update/x')).toBeUndefined();
+    expect(await readdir(join(dir, '.tmp'))).toEqual([]);
+    await put(store, 'update/x', large);
+    expect(await store.size('update/x')).toBe(large.length);
+    await rm(dir, { recursive: true });
+  });
+
+  test('what the system takes in part is written in whole', async () => {
+    const dir = await folder();
+    const store = createFileBlobs({ dir });
+    const handle = await open(dir, 'r');
+    const prototype = Object.getPrototypeOf(handle) as { writev: typeof handle.writev };
+    await handle.close();
+    const { writev } = prototype;
+    let writes = 0;
+    vi.spyOn(prototype, 'writev').mockImplementation(function (this: typeof handle, [first, ...rest], at) {
+      writes += 1;
+      const part = first as Uint8Array;
+      // Not at the end of a chunk, at it, and in the middle of the next one, by turns.
+      const taken = [[part.subarray(0, 3)], [part], [part, ...rest]][writes % 3]!;
+      return writev.call(this, taken, at);
+    });
+    const chunks = [
+      large.subarray(0, 100),
+      large.subarray(100, 101),
+      new Uint8Array(0),
+      large.subarray(101, 5000),
+    ];
+    const writer = await store.create('update/x', {});
+    await writer.write(chunks);
+    vi.restoreAllMocks();
+    await writer.write(large.subarray(5000));
+    expect(writer.bytes).toBe(large.length);
+    await writer.commit();
+    expect((await get(store, 'update/x')).equals(large)).toBe(true);
+    expect(writes).toBeGreaterThan(1);
+    await rm(dir, { recursive: true });
+  });
+
+  test.each(['blob.after_temp_write', 'blob.after_fsync'])(
+    'a stop at %s leaves nothing behind',
+    async (point) => {
+      const dir = await folder();
+      const failpoint = (name: string) => {
+        if (name === point) throw new Error('stopped here');
+      };
+      const store = createFileBlobs({ dir, failpoint });
+      await expect(put(store, 'update/x', large)).rejects.toThrow('stopped here');
+      expect(await store.size('update/x')).toBeUndefined();
+      expect(await readdir(join(dir, '.tmp'))).toEqual([]);
+      await rm(dir, { recursive: true });
+    },
+  );
 
   test('names its failpoints before and after the sync, and leaves one link', async () => {
     const dir = await folder();

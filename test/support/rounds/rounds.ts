@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { eq } from 'drizzle-orm';
 import type { Deps } from '../../../api/deps.ts';
+import { bodyOf } from '../../../api/domain/body.ts';
 import type { DeviceProperties, Labels } from '../../../api/domain/device.ts';
 import type { Manifest } from '../../../api/domain/manifest.ts';
 import type { Principal } from '../../../api/domain/role.ts';
@@ -66,9 +67,9 @@ export function declare(file: Buffer, digest = createHash('sha256').update(file)
   return {
     bytes: file.length,
     digest,
-    body: async function* () {
+    body: bodyOf(async function* () {
       yield file;
-    },
+    }),
   };
 }
 

@@ -1,4 +1,5 @@
 import type { Deps } from '../../../deps.ts';
+import { bodyOf } from '../../../domain/body.ts';
 import { FedEdgeError } from '../../../domain/errors.ts';
 import type { Principal } from '../../../domain/role.ts';
 import { tellable } from '../../../domain/tellable.ts';
@@ -39,7 +40,9 @@ async function importSource(deps: Deps, principal: Principal, release: ReleaseRo
   const { model, source, digest } = release.document;
   try {
     const { bytes, body, discard } = await openSource(deps, source!, digest!);
-    await createVersion(deps, principal, model, { bytes, digest: digest!, body }).finally(discard);
+    await createVersion(deps, principal, model, { bytes, digest: digest!, body: bodyOf(body) }).finally(
+      discard,
+    );
     return 1;
   } catch (error) {
     if (deps.stopping.aborted) return 0;

@@ -36,7 +36,11 @@ export function createS3Writer(
   let part = createPart(partBytes, expectedBytes);
   let bytes = 0;
 
-  async function add(chunk: Uint8Array): Promise<void> {
+  async function add(chunks: readonly Uint8Array[]): Promise<void> {
+    for (const chunk of chunks) await addChunk(chunk);
+  }
+
+  async function addChunk(chunk: Uint8Array): Promise<void> {
     for (let taken = 0; taken < chunk.byteLength; ) {
       if (part.isFull()) {
         await parts.upload(part.content());

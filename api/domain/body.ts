@@ -1,0 +1,25 @@
+/**
+ * Reads a body: shows every piece to `look` as it comes, and yields what has come, in order, in pieces that are valid until
+ * the next ones are asked for. What was received before a cut is yielded before `body_incomplete` is thrown; what `look`
+ * throws ends it. To be called once.
+ */
+export type ReadBody = (look: (piece: Uint8Array) => void) => AsyncIterable<readonly Uint8Array[]>;
+
+/** A raw body that has been announced and not been touched. */
+export interface DeclaredBody {
+  bytes: number;
+  /** SHA-256, hex. */
+  digest: string;
+  /** Starts reading (answers `Expect: 100-continue`); yields exactly `bytes` bytes. */
+  body: ReadBody;
+}
+
+/** What comes in chunks, each valid until the next one is asked for, as a body. */
+export function bodyOf(open: () => AsyncIterable<Uint8Array>): ReadBody {
+  return async function* (look) {
+    for await (const chunk of open()) {
+      look(chunk);
+      yield [chunk];
+    }
+  };
+}

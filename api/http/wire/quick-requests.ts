@@ -1,0 +1,82 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { MiddlewareHandler } from 'hono';
+import { createMiddleware } from 'hono/factory';
+import { FedEdgeError } from '../../domain/errors.ts';
+import type { Principal } from '../../domain/role.ts';
+import type { AppEnv } from '../context.ts';
+import type { Guards } from '../limits/guards.ts';
+
+/**
+ * Takes a request without a router, if it can. False: the app is to answer. True: it is being answered; should that fail,
+ * `fallBack` is called before anything was written, and the app answers.
+ */
+export type Quick = (incoming: IncomingMessage, outgoing: ServerResponse, fallBack: () => void) => boolean;
+
+/** Why a request that was looked at, and counted, has to be refused by the app. */
+export interface Failure {
+  operation: string;
+  error: unknown;
+  /** When it came, as `performance.now()` has it. */
+  started: number;
+  /** Headers that tell the limits it was counted by, names and values in turn. */
+  told: readonly string[];
+}
+
+export interface Failures {
+  note(incoming: IncomingMessage, failure: Failure): void;
+  /** Throws, in the app, what a request failed with before. Behind what gives every answer its headers. */
+  rethrow: MiddlewareHandler<AppEnv>;
+}
+
+export function createFailures(): Failures {
+  const failures = new WeakMap<IncomingMessage, Failure>();
+  return {
+    note: (incoming, failure) => void failures.set(incoming, failure),
+    rethrow: createMiddleware<AppEnv>(async (c, next) => {
+      const failure = c.env?.incoming && failures.get(c.env.incoming);
+      if (!failure) return next();
+      const { operation, started, told, error } = failure;
+      c.set('operation', operation);
+      c.set('started', started);
+      for (let at = 0; at < told.length; at += 2) c.header(told[at]!, told[at + 1]!);
+      throw error;
+    }),
+  };
+}
+
+/** One token: of several the operation decides. The body at once and of a known length; not a part of the answer. */
+export function isPlain({ headers, rawHeaders }: IncomingMessage): boolean {
+  const { range, expect, 'transfer-encoding': encoding } = headers;
+  if ((range ?? expect ?? encoding) !== undefined) return false;
+  let tokens = 0;
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const name = rawHeaders[index]!;
+    if (name.length === 'authorization'.length && name.toLowerCase() === 'authorization') tokens += 1;
+  }
+  return tokens === 1;
+}
+
+/** Counts the request: what tells the limits, and the refusal if one of them is used up. */
+export function countRequest(
+  { limits }: Guards,
+  { headers, socket, method }: IncomingMessage,
+  principal: Principal,
+  path: string,
+): { told: string[]; refusal: FedEdgeError | undefined } {
+  const told: string[] = [];
+  const header = (name: string, value: string) => {
+    const known = told.indexOf(name);
+    if (known < 0) told.push(name, value);
+    else told[known + 1] = value;
+  };
+  const { remoteAddress } = socket;
+  const forwardedFor = headers['x-forwarded-for'] as string | undefined;
+  try {
+    limits.countAddress({ header }, { method: method!, path, remoteAddress, forwardedFor });
+    limits.countPrincipal({ header }, principal);
+    return { told, refusal: undefined };
+  } catch (error) {
+    if (error instanceof FedEdgeError) return { told, refusal: error };
+    throw error;
+  }
+}

@@ -1,0 +1,292 @@
+import { eq } from 'drizzle-orm';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { type Api, createApi } from '../../../api/http/app.ts';
+import { type Listening, listen } from '../../../api/http/wire/listen.ts';
+import { advanceRounds } from '../../../api/services/rounds/round-clock.ts';
+import { BlobUnavailableError } from '../../../api/store/blobs/blob-store.ts';
+import { updates } from '../../../api/store/schema.ts';
+import {
+  createTestApp,
+  type EnrolledDevice,
+  jsonRequest,
+  type RequestHeaders,
+  type TestApp,
+} from '../../support/app.ts';
+import { createTestModel, smallWeights } from '../../support/models.ts';
+import { openRaw, requestHead } from '../../support/raw-http.ts';
+import { digestField, tensorFile } from '../../support/tensor-files.ts';
+
+/* An update that is received without the router has to be received, answered and refused as the router would. */
+
+const tensors = (last: number) => [
+  { name: 'w', shape: [3, 2], values: [1, 2, 3, 4, 5, 6] },
+  { name: 'b', shape: [2], values: [7, last] },
+];
+const metadata = { num_examples: '10', encoding: 'f32' };
+const file = tensorFile(tensors(8), metadata);
+
+let test: TestApp;
+let quickServer: Listening;
+let slowServer: Listening;
+let operator: RequestHeaders;
+let run: string;
+let device: EnrolledDevice;
+let assignment: string;
+/** Whether the last request to the quick server was taken at once. */
+let wasQuick: boolean;
+let models = 0;
+let isStoreBroken = false;
+
+beforeAll(async () => {
+  test = await createTestApp();
+  const { blobs } = test.deps;
+  const create: typeof blobs.create = async (...request) => {
+    if (isStoreBroken) throw new BlobUnavailableError('it is away');
+    return blobs.create(...request);
+  };
+  const api = createApi({ ...test.deps, blobs: { ...blobs, create } });
+  const quick: Api['quick'] = (...request) => {
+    wasQuick = api.quick(...request);
+    return wasQuick;
+  };
+  const address = { host: '127.0.0.1', port: 0 };
+  quickServer = await listen({ fetch: api.app.fetch, quick }, address);
+  slowServer = await listen({ fetch: api.app.fetch }, address);
+  operator = await test.operator();
+});
+afterAll(async () => {
+  await quickServer?.close(0);
+  await slowServer?.close(0);
+  await test?.close();
+});
+beforeEach(async () => {
+  const model = `m${++models}`;
+  await createTestModel(test, operator, model, [smallWeights(1)]);
+  device = await test.enrolDevice({ properties: { models: [model] } });
+  const created = await test.app.request(
+    '/v1/runs',
+    jsonRequest('POST', { model, quorum: 1, capacity: 3, deadlineMs: 86_400_000 }, operator),
+  );
+  run = ((await created.json()) as { id: string }).id;
+  const poll = () => fetch(`${quickServer.url}/v1/assignment`, { headers: device.headers });
+  await (await poll()).arrayBuffer();
+  for (let pass = 0; pass < 3; pass += 1) await advanceRounds(test.deps);
+  assignment = ((await (await poll()).json()) as { id: string }).id;
+});
+afterEach(async () => {
+  isStoreBroken = false;
+  await test.app.request(`/v1/runs/${run}/stop`, { method: 'POST', headers: operator });
+});
+
+const path = () => `/v1/assignments/${assignment}/update`;
+const headersOf = (body: Uint8Array, headers: Record<string, string> = {}) => ({
+  ...device.headers,
+  'content-type': 'application/octet-stream',
+  'content-length': String(body.length),
+  'content-digest': digestField(body),
+  ...headers,
+});
+const send = (body: Uint8Array, headers: Record<string, string> = {}, { url } = quickServer) =>
+  fetch(url + path(), { method: 'PUT', body: Buffer.from(body), headers: headersOf(body, headers) });
+const recorded = () => test.deps.db.pool.select().from(updates).where(eq(updates.assignmentId, assignment));
+
+/** What an answer says, but what differs from one to the next. */
+async function toldBy(answer: Response) {
+  const headers = [...answer.headers].filter(
+    ([name]) => !['date', 'x-request-id', 'ratelimit'].includes(name),
+  );
+  const { requestId: _, ...body } = (await answer.json()) as Record<string, unknown>;
+  return { status: answer.status, headers, body };
+}
+
+const remaining = (answer: Response) => Number(/r=(\d+)/.exec(answer.headers.get('ratelimit')!)?.[1]);
+
+/** Requests of the operation that were answered with a status like `2xx`. */
+async function countMeasured(status: string): Promise<number> {
+  const { values } = await test.deps.metrics.httpSeconds.get();
+  const isMeant = ({ metricName, labels }: (typeof values)[number]) =>
+    metricName?.endsWith('_count') && labels.operation === 'putUpdate' && labels.status === status;
+  return values.find(isMeant)?.value ?? 0;
+}
+
+describe('an update of an assignment that was just told', () => {
+  it('is taken at once, recorded and measured', async () => {
+    const before = await countMeasured('2xx');
+    const answer = await send(file);
+    expect(answer.status).toBe(201);
+    expect(wasQuick).toBe(true);
+    expect(await answer.json()).toMatchObject({ status: 'accepted', assignment, sequence: 1 });
+    expect(await recorded()).toMatchObject([{ numExamples: 10 }]);
+    expect(await countMeasured('2xx')).toBe(before + 1);
+  });
+
+  it('is answered as the operation answers', async () => {
+    const quick = await toldBy(await send(file));
+    expect(wasQuick).toBe(true);
+    // The same from the beginning: the row alone keeps another from being accepted.
+    const slow = await toldBy(await send(file, {}, slowServer));
+    expect(slow).toMatchObject({ status: 200, body: { ...quick.body, status: 'duplicate' } });
+    const withoutLength = ({ headers }: typeof quick) =>
+      headers.filter(([name]) => name !== 'content-length');
+    expect(withoutLength(quick)).toEqual(withoutLength(slow));
+    expect(quick.headers.map(([name]) => name)).toContain('content-length');
+  });
+
+  it('is a duplicate the next time, which the operation tells', async () => {
+    await send(file);
+    const again = await send(file);
+    expect(again.status).toBe(200);
+    expect(wasQuick).toBe(false);
+    expect(await again.json()).toMatchObject({ status: 'duplicate' });
+    expect(await recorded()).toHaveLength(1);
+  });
+
+  it('sent twice at once is counted once', async () => {
+    const answers = await Promise.all([send(file), send(file)]);
+    expect(answers.map(({ status }) => status).sort()).toEqual([200, 201]);
+    expect(await recorded()).toHaveLength(1);
+  });
+
+  it('may come slowly, in pieces of a byte', async () => {
+    const connection = openRaw(quickServer.port);
+    connection.send(requestHead('PUT', path(), headersOf(file)));
+    for (const byte of file) {
+      connection.send(Buffer.of(byte));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect(await connection.until(/\}$/)).toMatch(/^HTTP\/1\.1 201 Created/);
+    expect(wasQuick).toBe(true);
+    connection.socket.destroy();
+  });
+});
+
+describe('is refused as the operation refuses', () => {
+  const wrongDigest = { 'content-digest': digestField(Buffer.from('another')) };
+  it.each<[string, Uint8Array, Record<string, string>, string]>([
+    ['another digest', file, wrongDigest, 'digest_mismatch'],
+    ['a value that is not finite', tensorFile(tensors(Number.NaN), metadata), {}, 'malformed'],
+    ['no examples', tensorFile(tensors(8), { encoding: 'f32' }), {}, 'malformed'],
+    ['no tensor file', Buffer.alloc(100, 7), {}, 'malformed'],
+  ])('%s', async (_name, body, headers, code) => {
+    const before = await countMeasured('4xx');
+    const quick = await send(body, headers);
+    expect(wasQuick).toBe(true);
+    const slow = await send(body, headers, slowServer);
+    // Each was counted once.
+    expect(remaining(slow)).toBe(remaining(quick) - 1);
+    expect(await countMeasured('4xx')).toBe(before + 2);
+    const told = await toldBy(quick);
+    expect(told.body).toMatchObject({ code });
+    expect(told).toEqual(await toldBy(slow));
+    expect(await recorded()).toEqual([]);
+    expect((await send(file)).status).toBe(201);
+  });
+
+  it('what shows its fault before it has come', async () => {
+    const connection = openRaw(quickServer.port);
+    const body = Buffer.alloc(1_000_000, 7);
+    connection.send(requestHead('PUT', path(), headersOf(body)));
+    connection.send(body.subarray(0, 100));
+    const answer = await connection.until(/\}$/);
+    expect(wasQuick).toBe(true);
+    expect(answer).toMatch(/^HTTP\/1\.1 422 /);
+    expect(answer).toMatch(/connection: close/i);
+    expect(answer).toContain('"code":"malformed"');
+    connection.socket.destroy();
+  });
+
+  it('what is over a limit, counted once by each', async () => {
+    const { config } = test.deps;
+    const limits = { ...config.limits, perDevice: { requests: 1, seconds: 60 } };
+    const { app, quick } = createApi({ ...test.deps, config: { ...config, limits } });
+    const limited = await listen({ fetch: app.fetch, quick }, { host: '127.0.0.1', port: 0 });
+    try {
+      expect((await send(Buffer.alloc(100, 7), {}, limited)).status).toBe(422);
+      const answer = await send(file, {}, limited);
+      expect(answer.status).toBe(429);
+      expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0);
+      expect(answer.headers.get('ratelimit')).toMatch(/^"device";r=0;/);
+      expect(await answer.json()).toMatchObject({ code: 'rate_limited', policy: 'device' });
+      expect(await recorded()).toEqual([]);
+    } finally {
+      await limited.close(0);
+    }
+  });
+
+  it('what is cut, and nothing is left of it', async () => {
+    const connection = openRaw(quickServer.port);
+    connection.send(requestHead('PUT', path(), headersOf(file)));
+    connection.send(file.subarray(0, file.length - 1));
+    const countCut = async () =>
+      (await test.deps.metrics.admissions.get()).values.find(
+        ({ labels }) => labels.admission === 'body_incomplete',
+      )?.value ?? 0;
+    const before = await countCut();
+    connection.socket.end();
+    await expect.poll(countCut).toBe(before + 1);
+    expect(wasQuick).toBe(true);
+    expect(await recorded()).toEqual([]);
+    expect((await send(file)).status).toBe(201);
+  });
+
+  it('all, with a time to come again, while the store is away', async () => {
+    isStoreBroken = true;
+    const answer = await send(file);
+    expect(wasQuick).toBe(true);
+    expect(answer.status).toBe(503);
+    expect(answer.headers.get('retry-after')).toBe('2');
+    expect(await answer.json()).toMatchObject({ code: 'unavailable' });
+    isStoreBroken = false;
+    expect((await send(file)).status).toBe(201);
+  });
+});
+
+describe('is left to the operation', () => {
+  it.each<[string, Record<string, string | undefined>, number]>([
+    ['without a token', { authorization: undefined }, 401],
+    ['with half a token', { authorization: 'Bearer x' }, 401],
+    ['of another type', { 'content-type': 'application/json' }, 415],
+    ['without a digest', { 'content-digest': undefined }, 400],
+    ['without a length', { 'content-length': undefined }, 411],
+    ['that is too long', { 'content-length': '999999999999' }, 413],
+  ])('%s', async (_name, changed, status) => {
+    const headers = Object.entries({ ...headersOf(file), ...changed }).filter(
+      (entry) => entry[1] !== undefined,
+    );
+    const connection = openRaw(quickServer.port);
+    connection.send(requestHead('PUT', path(), Object.fromEntries(headers) as Record<string, string>));
+    expect(await connection.until(/\}$/)).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
+    expect(wasQuick).toBe(false);
+    connection.socket.destroy();
+  });
+
+  it('by another device', async () => {
+    const stranger = await test.enrolDevice();
+    await fetch(`${quickServer.url}/v1/assignment`, { headers: stranger.headers });
+    const answer = await send(file, stranger.headers);
+    expect(wasQuick).toBe(false);
+    expect(answer.status).toBe(404);
+  });
+
+  it('by a device that was revoked', async () => {
+    await test.app.request(`/v1/devices/${device.id}/revoke`, jsonRequest('POST', {}, operator));
+    await expect.poll(async () => (await send(file)).status).toBe(401);
+    expect(await recorded()).toEqual([]);
+  });
+
+  it('with a token that has expired', async () => {
+    test.clock.advance(11 * 60_000);
+    expect((await send(file)).status).toBe(401);
+    expect(wasQuick).toBe(false);
+  });
+
+  it('that asks before it sends', async () => {
+    const connection = openRaw(quickServer.port);
+    connection.send(requestHead('PUT', path(), headersOf(file, { expect: '100-continue' })));
+    await connection.until(/^HTTP\/1\.1 100 Continue/);
+    expect(wasQuick).toBe(false);
+    connection.send(file);
+    await connection.until(/HTTP\/1\.1 201 Created/);
+    connection.socket.destroy();
+  });
+});
