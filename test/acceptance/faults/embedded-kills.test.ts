@@ -44,13 +44,13 @@ describe('the embedded server, killed', { timeout: 120_000 }, () => {
     federation.startRun(model).catch(() => undefined);
     expect(await server.ended()).toBe('SIGKILL');
     const drafts = await ageDrafts(dataDir);
-    if (failpoint.startsWith('blob.after_temp_write')) expect(drafts).not.toEqual([]);
     await server.start();
     const [run] = await federation.operator.list<Run>(`/v1/runs?model=${model}`);
     expect(await federation.finish(run!.id)).toMatchObject({ state: 'completed', completedRounds: 2 });
     await work.stop();
     await federation.settle();
     await checkInvariants(federation);
+    if (failpoint.startsWith('blob.after_temp_write')) expect(drafts).not.toEqual([]);
   });
 
   it('while it sweeps, sweeps the same blobs again', async () => {
