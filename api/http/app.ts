@@ -7,6 +7,9 @@ import type { AppEnv } from './context.ts';
 import { buildDocument, type Document } from './contract/document.ts';
 import { renderError } from './contract/problems.ts';
 import { createGuards, type GuardOptions } from './limits/guards.ts';
+import { createQuickDownloads } from './quick/downloads.ts';
+import { createFailures, type Quick } from './quick/requests.ts';
+import { createQuickUpdates } from './quick/updates.ts';
 import { assignmentRoutes } from './routes/assignments.ts';
 import { auditRoutes } from './routes/audit.ts';
 import { devicesRoutes } from './routes/devices.ts';
@@ -27,9 +30,6 @@ import { wellKnownRoutes } from './routes/well-known.ts';
 import { renderUnknown } from './unknown-routes.ts';
 import { createHotFiles } from './wire/hot-files.ts';
 import { measureRequests } from './wire/measured-requests.ts';
-import { createQuickDownloads } from './wire/quick-downloads.ts';
-import { createFailures, type Quick } from './wire/quick-requests.ts';
-import { createQuickUpdates } from './wire/quick-updates.ts';
 import { closeUnreadBodies } from './wire/unread-bodies.ts';
 
 /** The whole HTTP API, with what it can answer before a router has a look. */

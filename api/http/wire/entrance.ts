@@ -1,8 +1,8 @@
 import type { OpenAPIHono } from '@hono/zod-openapi';
 import { problems } from '../../domain/errors.ts';
 import type { AppEnv } from '../context.ts';
+import type { Quick } from '../quick/requests.ts';
 import { securityHeaders } from './answer-headers.ts';
-import type { Quick } from './quick-requests.ts';
 
 type Fetch = OpenAPIHono<AppEnv>['fetch'];
 

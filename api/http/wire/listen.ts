@@ -4,8 +4,8 @@ import { getRequestListener } from '@hono/node-server';
 import type { OpenAPIHono } from '@hono/zod-openapi';
 import type { AppEnv } from '../context.ts';
 import { groupAddress } from '../limits/client-addresses.ts';
+import type { Quick } from '../quick/requests.ts';
 import { closeStalled, lookMs } from './progress.ts';
-import type { Quick } from './quick-requests.ts';
 
 export interface Listening {
   url: string;

@@ -1,6 +1,8 @@
+import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { MiddlewareHandler } from 'hono';
 import { createMiddleware } from 'hono/factory';
+import type { Deps } from '../../deps.ts';
 import { FedEdgeError } from '../../domain/errors.ts';
 import type { Principal } from '../../domain/role.ts';
 import type { AppEnv } from '../context.ts';
@@ -79,4 +81,36 @@ export function countRequest(
     if (error instanceof FedEdgeError) return { told, refusal: error };
     throw error;
   }
+}
+
+/** A request that was let in, and counted. */
+export interface Admitted {
+  incoming: IncomingMessage;
+  outgoing: ServerResponse;
+  operation: string;
+  path: string;
+  /** When it came, as `performance.now()` has it. */
+  started: number;
+  /** Headers that tell the limits it was counted by, names and values in turn. */
+  told: readonly string[];
+}
+
+/** Answers with what every answer has besides; measures and logs as the app does. */
+export function answer(
+  { metrics, log }: Pick<Deps, 'metrics' | 'log'>,
+  guards: Guards,
+  { incoming, outgoing, operation, path, started, told }: Admitted,
+  {
+    status,
+    headers,
+    content,
+  }: { status: number; headers: readonly string[]; content: string | Uint8Array | undefined },
+): void {
+  const requestId = randomUUID();
+  const common = guards.constantHeaders(incoming.headers.origin);
+  outgoing.writeHead(status, ['x-request-id', requestId, ...common, ...told, ...headers]);
+  outgoing.end(content);
+  const ms = performance.now() - started;
+  metrics.httpSeconds.observe({ operation, status: `${Math.floor(status / 100)}xx` }, ms / 1000);
+  log.info({ requestId, method: incoming.method, path, status, ms: Math.round(ms) });
 }

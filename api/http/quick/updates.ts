@@ -1,5 +1,4 @@
-import { randomUUID } from 'node:crypto';
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import type { Deps } from '../../deps.ts';
 import type { DeclaredBody } from '../../domain/body.ts';
 import type { DevicePrincipal } from '../../domain/role.ts';
@@ -8,9 +7,9 @@ import type { Receipt } from '../../services/rounds/admissions.ts';
 import { submitUpdate } from '../../services/rounds/updates.ts';
 import { isTracing } from '../../tracing/spans.ts';
 import type { Guards } from '../limits/guards.ts';
-import { incomingBody, TENSOR_TYPE } from './body.ts';
-import { readDigest } from './digests.ts';
-import { countRequest, type Failures, isPlain, type Quick } from './quick-requests.ts';
+import { incomingBody, TENSOR_TYPE } from '../wire/body.ts';
+import { readDigest } from '../wire/digests.ts';
+import { answer, countRequest, type Failures, isPlain, type Quick } from './requests.ts';
 
 const OPERATION = 'putUpdate';
 const PATH = /^\/v1\/assignments\/([\da-f-]{36})\/update$/;
@@ -19,7 +18,6 @@ const LENGTH = /^[1-9]\d{0,14}$/;
 /** An update that need not be looked at any further before its body is read. */
 interface Known {
   device: DevicePrincipal;
-  path: string;
   assignment: string;
   declared: DeclaredBody;
 }
@@ -42,14 +40,13 @@ export function createQuickUpdates(deps: Deps, guards: Guards, failures: Failure
       noteFailure(refusal);
       return false;
     }
-    const exchange = {
-      started,
-      outgoing,
-      headers: [...guards.constantHeaders(incoming.headers.origin), ...told],
-    };
+    const admitted = { incoming, outgoing, operation: OPERATION, path: incoming.url!, started, told };
     submitUpdate(deps, known.device, known.assignment, known.declared)
       .then(
-        (receipt) => answer(deps, known, receipt, exchange),
+        (receipt) => {
+          answer(deps, guards, admitted, sayReceipt(receipt));
+          deps.metrics.uploadedBytes.inc({ operation: OPERATION }, known.declared.bytes);
+        },
         (error: unknown) => {
           noteFailure(error);
           fallBack();
@@ -78,36 +75,14 @@ function recognize(deps: Deps, { uploads }: Guards, incoming: IncomingMessage): 
   if (!device || !deps.credentials.assignments.find(device.id, assignment, now)) return undefined;
   return {
     device,
-    path: url!,
     assignment,
     declared: { bytes, digest, body: incomingBody(incoming, uploads, bytes) },
   };
 }
 
-interface Exchange {
-  started: number;
-  outgoing: ServerResponse;
-  headers: readonly string[];
-}
-
-function answer(
-  { metrics, log }: Deps,
-  { path, declared }: Known,
-  receipt: Receipt,
-  { started, outgoing, headers }: Exchange,
-): void {
-  const requestId = randomUUID();
-  const status = receipt.status === 'accepted' ? 201 : 200;
+function sayReceipt(receipt: Receipt) {
   const content = JSON.stringify(receipt);
-  const own = { 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(content)) };
-  outgoing.writeHead(status, [
-    ...['x-request-id', requestId, 'cache-control', 'no-store'],
-    ...headers,
-    ...Object.entries(own).flat(),
-  ]);
-  outgoing.end(content);
-  const ms = performance.now() - started;
-  metrics.httpSeconds.observe({ operation: OPERATION, status: '2xx' }, ms / 1000);
-  metrics.uploadedBytes.inc({ operation: OPERATION }, declared.bytes);
-  log.info({ requestId, method: 'PUT', path, status, ms: Math.round(ms) });
+  const length = String(Buffer.byteLength(content));
+  const headers = ['cache-control', 'no-store', 'content-type', 'application/json', 'content-length', length];
+  return { status: receipt.status === 'accepted' ? 201 : 200, headers, content };
 }

@@ -1,14 +1,13 @@
-import { randomUUID } from 'node:crypto';
 import type { Deps } from '../../deps.ts';
 import { recallDevice } from '../../services/identity/authentication.ts';
 import { weightsPath } from '../../services/models/paths.ts';
 import type { PermittedFile } from '../../store/identity/download-permits.ts';
 import { isTracing } from '../../tracing/spans.ts';
 import type { Guards } from '../limits/guards.ts';
-import { etagOf, headersOf, validatorsOf } from './file-headers.ts';
-import type { HotFiles } from './hot-files.ts';
-import { countRequest, type Failures, isPlain, type Quick } from './quick-requests.ts';
-import { matchesEtag } from './ranges.ts';
+import { etagOf, headersOf, validatorsOf } from '../wire/file-headers.ts';
+import type { HotFiles } from '../wire/hot-files.ts';
+import { matchesEtag } from '../wire/ranges.ts';
+import { answer, countRequest, type Failures, isPlain, type Quick } from './requests.ts';
 
 const OPERATION = 'downloadWeights';
 /** Files whose answers' heads are kept. */
@@ -44,12 +43,10 @@ export function createQuickDownloads(
       failures.note(incoming, { operation: OPERATION, error: refusal, started, told });
       return false;
     }
-    const requestId = randomUUID();
     const status = isKnown ? 304 : 200;
-    const common = guards.constantHeaders(headers.origin);
-    outgoing.writeHead(status, ['x-request-id', requestId, ...common, ...told, ...described[status]]);
-    outgoing.end(content);
-    record(deps, { requestId, path: described.path, status, started, bytes: content?.byteLength ?? 0 });
+    const admitted = { incoming, outgoing, operation: OPERATION, path: described.path, started, told };
+    answer(deps, guards, admitted, { status, headers: described[status], content });
+    if (content) deps.metrics.downloadedBytes.inc(content.byteLength);
     return true;
   };
 }
@@ -84,15 +81,4 @@ function createDescriptions(): (file: PermittedFile) => Described {
     described.set(file.blobKey, made);
     return made;
   };
-}
-
-function record(
-  { metrics, log }: Deps,
-  done: { requestId: string; path: string; status: number; started: number; bytes: number },
-): void {
-  const { requestId, path, status, started, bytes } = done;
-  const ms = performance.now() - started;
-  metrics.httpSeconds.observe({ operation: OPERATION, status: status === 304 ? '3xx' : '2xx' }, ms / 1000);
-  if (bytes > 0) metrics.downloadedBytes.inc(bytes);
-  log.info({ requestId, method: 'GET', path, status, ms: Math.round(ms) });
 }
