@@ -1,4 +1,5 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { createRequestTimes } from './request-times.ts';
 
 export type Metrics = ReturnType<typeof createMetrics>;
 
@@ -29,8 +30,10 @@ export function createMetrics(build: { version: string; role: 'server' | 'worker
   );
   return {
     registry,
-    httpSeconds: histogram('http_request_seconds', 'Requests by operation, until their answer is made.', {
-      labelNames: ['operation', 'status'],
+    httpSeconds: createRequestTimes(registry, {
+      name: 'fededge_http_request_seconds',
+      help: 'Requests by operation, until their answer is made.',
+      bounds: seconds,
     }),
     uploadedBytes: counter('uploaded_bytes_total', 'Bodies of requests that succeeded.', ['operation']),
     downloadedBytes: counter('downloaded_bytes_total', 'Bytes of model files that were sent.'),

@@ -27,7 +27,6 @@ it('bounds heads, requests and idle connections unless it is told otherwise', as
     headersTimeout: 10_000,
     connectionsCheckingInterval: 2_500,
     requestTimeout: 50 * 60_000,
-    timeout: 90_000,
     keepAliveTimeout: 75_000,
     maxHeaderSize: 8 * 1024,
     insecureHTTPParser: false,

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { performance } from 'node:perf_hooks';
 import type { MiddlewareHandler } from 'hono';
 import { createMiddleware } from 'hono/factory';
 import type { Deps } from '../../deps.ts';
@@ -111,6 +112,6 @@ export function answer(
   outgoing.writeHead(status, ['x-request-id', requestId, ...common, ...told, ...headers]);
   outgoing.end(content);
   const ms = performance.now() - started;
-  metrics.httpSeconds.observe({ operation, status: `${Math.floor(status / 100)}xx` }, ms / 1000);
+  metrics.httpSeconds.observe(operation, status, ms / 1000);
   log.info({ requestId, method: incoming.method, path, status, ms: Math.round(ms) });
 }

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { performance } from 'node:perf_hooks';
 import type { Deps } from '../../deps.ts';
 import type { DeclaredBody } from '../../domain/body.ts';
 import type { DevicePrincipal } from '../../domain/role.ts';

@@ -22,6 +22,8 @@ export interface ConnectionLimits {
   mostPerAddress: number;
   /** Longest time in which a body or an answer makes no progress. */
   stalledMs: number;
+  /** Longest time in which nothing at all passes. */
+  silentMs: number;
   /** Longest time that a request's head may take. */
   headMs: number;
 }
@@ -30,6 +32,9 @@ export const defaultLimits: ConnectionLimits = {
   most: Number.POSITIVE_INFINITY,
   mostPerAddress: Number.POSITIVE_INFINITY,
   stalledMs: 10_000,
+  // Not the 30 s that are usual for idle sockets: a long poll may say nothing for 60 s, and an event stream for 15 s at a
+  // time. Whoever is idle without such a reason is closed earlier.
+  silentMs: 90_000,
   headMs: 10_000,
 };
 
@@ -37,11 +42,6 @@ export const defaultLimits: ConnectionLimits = {
 const CLOSING_TICK_MS = 25;
 /** Looks for late heads in the time that one may take, so that it is closed at most a quarter of that after it. */
 const HEAD_LOOKS = 4;
-/**
- * Not the 30 s that are usual for idle sockets: a long poll may say nothing for 60 s, and an event stream for 15 s at a
- * time. Whoever is idle without such a reason is closed earlier: heads by `headMs`, bodies and readers by progress.ts.
- */
-const SILENT_SOCKET_MS = 90_000;
 
 const serverOptions = {
   // The largest update over a slow line. A body that makes no progress is cut much earlier (progress.ts), and routes that
@@ -65,7 +65,7 @@ export async function listen(
   { host, port }: { host: string; port: number },
   limits: Partial<ConnectionLimits> = {},
 ): Promise<Listening> {
-  const { most, mostPerAddress, stalledMs, headMs } = { ...defaultLimits, ...limits };
+  const { most, mostPerAddress, stalledMs, silentMs, headMs } = { ...defaultLimits, ...limits };
   const answer = getRequestListener((request, env) => app.fetch(request, env as AppEnv['Bindings']), {
     // unread-bodies.ts does that, with a tighter bound.
     autoCleanupIncoming: false,
@@ -78,10 +78,9 @@ export async function listen(
       if (!app.quick?.(incoming, outgoing, fallBack)) fallBack();
     },
   );
-  server.timeout = SILENT_SOCKET_MS;
   if (Number.isFinite(most)) server.maxConnections = most;
   limitAddresses(server, mostPerAddress);
-  const watch = closeStalled(server, stalledMs);
+  const watch = closeStalled(server, { stalledMs, silentMs });
   const sockets = trackSockets(server);
   // The body's reader says `100 Continue`, so that an early refusal comes instead of it.
   server.on('checkContinue', (incoming, outgoing) => server.emit('request', incoming, outgoing));

@@ -13,8 +13,7 @@ export function measureRequests({ metrics }: Pick<Deps, 'metrics'>) {
       span.updateName(c.var.operation ?? 'unknown').setAttribute('http.response.status_code', c.res.status);
     });
     const operation = c.var.operation ?? 'unknown';
-    const status = `${Math.floor(c.res.status / 100)}xx`;
-    metrics.httpSeconds.observe({ operation, status }, (performance.now() - c.var.started) / 1000);
+    metrics.httpSeconds.observe(operation, c.res.status, (performance.now() - c.var.started) / 1000);
     if (c.var.fileBytes !== undefined) metrics.downloadedBytes.inc(c.var.fileBytes);
     const sent = Number(c.req.header('content-length'));
     if (c.res.status < 300 && sent > 0) metrics.uploadedBytes.inc({ operation }, sent);

@@ -19,27 +19,38 @@ interface Watched {
   incoming: IncomingMessage | undefined;
   received: Mark;
   sent: Mark;
+  /** Both ways together. */
+  moved: Mark;
+}
+
+/** What may pass without a byte. */
+export interface Patience {
+  /** Of a body, or an answer, that is to move. */
+  stalledMs: number;
+  /** Of every connection: longer than anybody waits for us. */
+  silentMs: number;
 }
 
 /**
- * Closes connections whose client sends a body, or takes an answer, so slowly that nothing moves for `windowMs`. Who
- * waits for us, in a long poll or at an event stream, is left alone, and so is a body that we do not want to read yet.
- * Call what it returns with every request.
+ * Closes connections whose client sends a body, or takes an answer, so slowly that nothing moves for `stalledMs`. Who
+ * waits for us, in a long poll or at an event stream, is left alone, and so is a body that we do not want to read yet,
+ * unless there is no byte at all for `silentMs`: Node's own timeout for that, `server.timeout`, sets a timer twice a
+ * request. Call what it returns with every request.
  */
-export function closeStalled(server: Server, windowMs: number): (incoming: IncomingMessage) => void {
+export function closeStalled(
+  server: Server,
+  { stalledMs, silentMs }: Patience,
+): (incoming: IncomingMessage) => void {
+  const silentLooks = Math.ceil(silentMs / lookMs(stalledMs));
   const sockets = new Map<Socket, Watched>();
   server.on('connection', (socket: Socket) => {
-    sockets.set(socket, {
-      incoming: undefined,
-      received: { bytes: 0, looks: 0 },
-      sent: { bytes: 0, looks: 0 },
-    });
+    sockets.set(socket, { incoming: undefined, received: newMark(), sent: newMark(), moved: newMark() });
     socket.once('close', () => sockets.delete(socket));
   });
   const look = () => {
-    for (const [socket, watched] of sockets) if (isStalled(socket, watched)) socket.destroy();
+    for (const [socket, watched] of sockets) if (isStalled(socket, watched, silentLooks)) socket.destroy();
   };
-  const timer = setInterval(look, lookMs(windowMs)).unref();
+  const timer = setInterval(look, lookMs(stalledMs)).unref();
   server.once('close', () => clearInterval(timer));
   return (incoming) => {
     if (!carriesBody(incoming)) return;
@@ -53,17 +64,29 @@ export function lookMs(windowMs: number): number {
   return windowMs / LOOKS;
 }
 
-function isStalled(socket: Socket, { incoming, received, sent }: Watched): boolean {
-  const isReceiving = incoming !== undefined && !incoming.complete && incoming.readableFlowing === true;
-  const { unsent, sentBytes } = measureSending(socket);
-  return hasStopped(received, isReceiving, socket.bytesRead) || hasStopped(sent, unsent > 0, sentBytes);
+function newMark(): Mark {
+  return { bytes: 0, looks: 0 };
 }
 
-/** True if too little has moved since the mark for a whole window. The mark moves on with the bytes. */
-function hasStopped(mark: Mark, isExpected: boolean, bytes: number): boolean {
-  if (isExpected && bytes - mark.bytes < MIN_BYTES) return ++mark.looks >= LOOKS;
-  Object.assign(mark, { bytes, looks: 0 });
-  return false;
+function isStalled(
+  socket: Socket,
+  { incoming, received, sent, moved }: Watched,
+  silentLooks: number,
+): boolean {
+  const isReceiving = incoming !== undefined && !incoming.complete && incoming.readableFlowing === true;
+  const { unsent, sentBytes } = measureSending(socket);
+  return (
+    looksStopped(received, isReceiving, socket.bytesRead) >= LOOKS ||
+    looksStopped(sent, unsent > 0, sentBytes) >= LOOKS ||
+    looksStopped(moved, true, socket.bytesRead + sentBytes, 1) >= silentLooks
+  );
+}
+
+/** For how many looks less than `least` bytes have moved that were to move. The mark moves on with the bytes. */
+function looksStopped(mark: Mark, isExpected: boolean, bytes: number, least: number = MIN_BYTES): number {
+  if (isExpected && bytes - mark.bytes < least) mark.looks += 1;
+  else Object.assign(mark, { bytes, looks: 0 });
+  return mark.looks;
 }
 
 /**

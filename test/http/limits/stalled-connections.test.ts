@@ -175,6 +175,28 @@ describe('a connection stays', () => {
   });
 });
 
+it('a connection on which nobody says anything is closed, one on which somebody does is not', async () => {
+  const limits = { stalledMs: 50, silentMs: 600, headMs: 300 };
+  const strict = await listen(test.app, { host: '127.0.0.1', port: 0 }, limits);
+  const poll = openRaw(strict.port);
+  poll.send(requestHead('GET', '/v1/assignment?wait=30', device));
+  const talker = openRaw(strict.port);
+  const ended = poll.ended();
+  let isOver = false;
+  ended.then(() => {
+    isOver = true;
+  });
+  while (!isOver) {
+    talker.send(requestHead('GET', '/livez', {}));
+    await talker.until(/"alive"\}/);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  expect(await ended).toBe('');
+  expect(talker.socket.readyState).toBe('open');
+  talker.socket.destroy();
+  await strict.close(0);
+});
+
 describe('connections are counted', () => {
   it('by address: one too many is closed, the others work on, and one that ends makes room', async () => {
     const small = await listen(test.app, { host: '127.0.0.1', port: 0 }, { mostPerAddress: 2 });
