@@ -32,14 +32,18 @@ export async function receiveTensors(
 ): Promise<{ header: TensorHeader; norm: number }> {
   const stream = createTensorStream(intake, deps.createScanner());
   const hash = createHash('sha256');
-  const writer = await deps.blobs.create(intake.key, { bytes: intake.bytes });
   const look = (piece: Uint8Array) => {
     stream.push(piece);
     hash.update(piece);
     intake.sealer?.push(piece);
   };
+  // The body is on its way already: it is looked at while the store opens, and a small one has come by then.
+  const opening = deps.blobs.create(intake.key, { bytes: intake.bytes });
+  // Awaited with the first bytes: until then a failure must not count as unhandled, which ends the process.
+  opening.catch(() => undefined);
   try {
-    for await (const pieces of intake.body(look)) await writer.write(pieces);
+    for await (const pieces of intake.body(look)) await (await opening).write(pieces);
+    const writer = await opening;
     if (writer.bytes !== intake.bytes) throw new FedEdgeError('body_incomplete');
     if (hash.digest('hex') !== intake.digest) throw new FedEdgeError('digest_mismatch');
     const received = stream.finish();
@@ -47,7 +51,10 @@ export async function receiveTensors(
     await writer.commit();
     return received;
   } catch (error) {
-    await writer.abort();
+    await opening.then(
+      (writer) => writer.abort(),
+      () => undefined,
+    );
     throw error instanceof TensorFault
       ? new FedEdgeError('malformed', { reason: error.message }, { cause: error })
       : error;

@@ -24,7 +24,8 @@ export async function createFileWriter(context: Context, key: string, path: stri
     // Together: a journal writes both in one go, and whoever waits for the commit waits half as long. Nobody refers to the
     // name before that.
     await Promise.all([syncPublished(), dropDraft()]);
-    await closeFile();
+    // Nobody has to wait for that.
+    void closeFile();
   }
 
   async function syncPublished(): Promise<void> {

@@ -6,10 +6,10 @@ import { type LocalConnection, startLocalDatabase } from '../../../api/store/loc
 import { databaseName, databaseUser, readPostmaster } from '../../../api/store/local/postmaster.ts';
 import { createOperator, type Operator } from '../../../clients/typescript/index.ts';
 import { type Program, startNode } from './programs.ts';
+import { readStartLine } from './start-lines.ts';
 
-/** As `npm start` and `npm run worker` start them. */
-const SERVER = ['--max-semi-space-size=2', 'api/server.ts'];
-const WORKER = ['--max-semi-space-size=2', 'api/worker.ts'];
+const SERVER = readStartLine('start');
+const WORKER = readStartLine('worker');
 const PUBLIC_URL = 'http://fededge.bench';
 /** What a benchmark does from one address, no single client does. */
 const UNLIMITED = {
@@ -104,7 +104,11 @@ async function deploy({ openFiles }: DeploymentOptions, base: Base): Promise<Dep
   const logFile = join(dataDir, 'bench.log');
   mkdirSync(dataDir, { recursive: true });
   const startServer = async () => {
-    const program = startNode([...SERVER, '--json'], { env, logFile, openFiles });
+    const program = startNode([...SERVER.args, '--json'], {
+      env: { ...SERVER.env, ...env },
+      logFile,
+      openFiles,
+    });
     const { url } = JSON.parse(await program.firstLine()) as { url: string };
     return { program, url, operator: createOperator({ url, key }) };
   };
@@ -129,7 +133,7 @@ async function deploy({ openFiles }: DeploymentOptions, base: Base): Promise<Dep
       return worker;
     },
     async startWorker() {
-      worker ??= startNode(WORKER, { env, logFile });
+      worker ??= startNode(WORKER.args, { env: { ...WORKER.env, ...env }, logFile });
     },
     stopWorker,
     async restartServer() {

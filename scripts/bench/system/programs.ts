@@ -7,8 +7,6 @@ import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 const PATIENCE_MS = 20_000;
-/** As `npm start` and `npm run worker` have them. */
-const STARTED_WITH = { NODE_COMPILE_CACHE: 'node_modules/.cache/fededge', MALLOC_ARENA_MAX: '1' };
 
 /** A process of the benchmark. It ends with us: the channel that we hold to it closes. */
 export interface Program {
@@ -38,9 +36,7 @@ export function startNode(args: readonly string[], options: ProgramOptions): Pro
 
 export function startProgram([command, ...args]: readonly string[], options: ProgramOptions): Program {
   const { PATH, HOME, TMPDIR } = process.env;
-  const inherited = Object.entries({ PATH, HOME, TMPDIR, ...STARTED_WITH }).filter(
-    ([, value]) => value !== undefined,
-  );
+  const inherited = Object.entries({ PATH, HOME, TMPDIR }).filter(([, value]) => value !== undefined);
   const log = openSync(options.logFile, 'a');
   const child = spawn(command!, args, {
     cwd: root,
