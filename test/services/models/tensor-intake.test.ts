@@ -230,3 +230,80 @@ describe('hostile headers', () => {
     );
   });
 });
+
+describe('a store that takes its time to open', () => {
+  /** Opens, or fails to, when it is told to. */
+  function slowStore() {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const slow: typeof deps = {
+      ...deps,
+      blobs: {
+        ...deps.blobs,
+        async create(key, options) {
+          await promise;
+          if (fault) throw fault;
+          return deps.blobs.create(key, options);
+        },
+      },
+    };
+    let fault: Error | undefined;
+    const open = (failing?: Error) => {
+      fault = failing;
+      resolve();
+    };
+    return { slow, open };
+  }
+
+  /** An intake whose body tells when it was all looked at. */
+  function begin(slow: typeof deps, file: Uint8Array) {
+    const key = `test/${++next}`;
+    let looked = 0;
+    const body: Parameters<typeof receiveTensors>[1]['body'] = async function* (look) {
+      look(file);
+      looked = file.length;
+      yield [file];
+    };
+    const received = receiveTensors(slow, {
+      key,
+      bytes: file.length,
+      digest: sha256(file),
+      body,
+      plan: everyTensor,
+    });
+    return { key, received, looked: () => looked };
+  }
+  const moment = () => new Promise((resolve) => setTimeout(resolve, 20));
+
+  it('has a small body looked at meanwhile, and gets it then', async () => {
+    const { slow, open } = slowStore();
+    const { key, received, looked } = begin(slow, sound);
+    await moment();
+    expect(looked()).toBe(sound.length);
+    open();
+    await received;
+    expect(await deps.blobs.size(key)).toBe(sound.length);
+  });
+
+  it('may fail, whatever the body did', async () => {
+    const outage = new Error('the disk is full');
+    for (const file of [sound, rawFile('[]')]) {
+      const { slow, open } = slowStore();
+      const { received } = begin(slow, file);
+      const failed = received.catch((error: unknown) => error);
+      await moment();
+      open(outage);
+      expect(await failed).toSatisfy((error: Error) => error === outage || error instanceof FedEdgeError);
+    }
+  });
+
+  it('keeps nothing of a body that was refused before', async () => {
+    const { slow, open } = slowStore();
+    const { key, received } = begin(slow, rawFile('[]'));
+    const failed = failure(received);
+    await moment();
+    open();
+    expect((await failed).code).toBe('malformed');
+    expect(await deps.blobs.size(key)).toBeUndefined();
+    expect(await readdir(join(dir, '.tmp'))).toEqual([]);
+  });
+});
