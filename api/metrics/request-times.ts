@@ -30,11 +30,11 @@ export function createRequestTimes(
 ): RequestTimes {
   const byOperation = new Map<string, (Series | undefined)[]>();
 
-  function add(operation: string, status: number): Series {
-    const labels = { operation, status: `${status}xx` };
+  function add(operation: string, statusClass: number): Series {
+    const labels = { operation, status: `${statusClass}xx` };
     const series = { labels, counts: new Float64Array(bounds.length + 1), sum: 0 };
     const classes = byOperation.get(operation) ?? new Array<Series | undefined>(CLASSES).fill(undefined);
-    classes[status] = series;
+    classes[statusClass] = series;
     byOperation.set(operation, classes);
     return series;
   }
