@@ -17,7 +17,7 @@ interface Series {
   sum: number;
 }
 
-/** A status has a class of 1 to 5. */
+/** Of status: 1 to 5; the place of 0 stays empty. */
 const CLASSES = 6;
 
 /**

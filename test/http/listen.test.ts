@@ -2,7 +2,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { once } from 'node:events';
 import type { Server } from 'node:http';
 import { expect, it } from 'vitest';
-import { listen } from '../../api/http/wire/listen.ts';
+import { defaultLimits, listen } from '../../api/http/wire/listen.ts';
 import { openRaw, requestHead } from '../support/raw-http.ts';
 
 const HOUR_MS = 3_600_000;
@@ -27,11 +27,16 @@ it('bounds heads, requests and idle connections unless it is told otherwise', as
     headersTimeout: 10_000,
     connectionsCheckingInterval: 2_500,
     requestTimeout: 50 * 60_000,
+    timeout: 0,
     keepAliveTimeout: 75_000,
     maxHeaderSize: 8 * 1024,
     insecureHTTPParser: false,
   });
   await listening.close(0);
+});
+
+it('looks for silence later than a poll may last, and than an idle connection is kept', () => {
+  expect(defaultLimits.silentMs).toBe(90_000);
 });
 
 it('closes at once though a connection that was opened ahead has sent nothing', async () => {

@@ -1,4 +1,3 @@
-import { performance } from 'node:perf_hooks';
 import type { Deps } from '../../deps.ts';
 import { recallDevice } from '../../services/identity/authentication.ts';
 import { weightsPath } from '../../services/models/paths.ts';

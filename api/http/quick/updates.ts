@@ -1,5 +1,4 @@
 import type { IncomingMessage } from 'node:http';
-import { performance } from 'node:perf_hooks';
 import type { Deps } from '../../deps.ts';
 import type { DeclaredBody } from '../../domain/body.ts';
 import type { DevicePrincipal } from '../../domain/role.ts';

@@ -23,25 +23,18 @@ interface Watched {
   moved: Mark;
 }
 
-/** What may pass without a byte. */
-export interface Patience {
-  /** Of a body, or an answer, that is to move. */
-  stalledMs: number;
-  /** Of every connection: longer than anybody waits for us. */
-  silentMs: number;
-}
-
 /**
  * Closes connections whose client sends a body, or takes an answer, so slowly that nothing moves for `stalledMs`. Who
  * waits for us, in a long poll or at an event stream, is left alone, and so is a body that we do not want to read yet,
- * unless there is no byte at all for `silentMs`: Node's own timeout for that, `server.timeout`, sets a timer twice a
- * request. Call what it returns with every request.
+ * unless nothing at all passes for `silentMs`, longer than anybody waits. (Node's own `server.timeout` would set and
+ * refresh a timer for that in every request.) Call what it returns with every request.
  */
 export function closeStalled(
   server: Server,
-  { stalledMs, silentMs }: Patience,
+  { stalledMs, silentMs }: { stalledMs: number; silentMs: number },
 ): (incoming: IncomingMessage) => void {
-  const silentLooks = Math.ceil(silentMs / lookMs(stalledMs));
+  // One more: the first may come right after the connection.
+  const silentLooks = Math.ceil(silentMs / lookMs(stalledMs)) + 1;
   const sockets = new Map<Socket, Watched>();
   server.on('connection', (socket: Socket) => {
     sockets.set(socket, { incoming: undefined, received: newMark(), sent: newMark(), moved: newMark() });

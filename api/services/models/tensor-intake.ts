@@ -6,6 +6,9 @@ import type { TensorHeader } from '../../domain/tensors.ts';
 import type { Sealer } from '../../kernels/seals.ts';
 import { createTensorStream, type StreamedFile, TensorFault } from './tensor-stream.ts';
 
+/** What a reader of bodies gathers before it hands anything on. */
+const SMALL_BYTES = 1 << 19;
+
 /** A tensor file that is on its way. */
 export interface Intake extends StreamedFile {
   /** The reserved key that the file is stored under. */
@@ -32,16 +35,22 @@ export async function receiveTensors(
 ): Promise<{ header: TensorHeader; norm: number }> {
   const stream = createTensorStream(intake, deps.createScanner());
   const hash = createHash('sha256');
+  let outage: { error: unknown } | undefined;
   const look = (piece: Uint8Array) => {
+    if (outage) throw outage.error;
     stream.push(piece);
     hash.update(piece);
     intake.sealer?.push(piece);
   };
-  // The body is on its way already: it is looked at while the store opens, and a small one has come by then.
+  // A small body is on its way already, and has come by the time that the store is open.
   const opening = deps.blobs.create(intake.key, { bytes: intake.bytes });
-  // Awaited with the first bytes: until then a failure must not count as unhandled, which ends the process.
-  opening.catch(() => undefined);
+  // Not unhandled, which would end the process, until somebody awaits it.
+  opening.catch((error: unknown) => {
+    outage = { error };
+  });
   try {
+    // A large one is not asked for in vain.
+    if (intake.bytes > SMALL_BYTES) await opening;
     for await (const pieces of intake.body(look)) await (await opening).write(pieces);
     const writer = await opening;
     if (writer.bytes !== intake.bytes) throw new FedEdgeError('body_incomplete');

@@ -24,7 +24,7 @@ export async function createFileWriter(context: Context, key: string, path: stri
     // Together: a journal writes both in one go, and whoever waits for the commit waits half as long. Nobody refers to the
     // name before that.
     await Promise.all([syncPublished(), dropDraft()]);
-    // Nobody has to wait for that.
+    // All is on the disk: to wait for this would be to wait for a thread.
     void closeFile();
   }
 

@@ -4,7 +4,7 @@ import type { BlobWriter } from './blob-store.ts';
 export interface WriteSteps {
   bytes(): number;
   add(chunks: readonly Uint8Array[]): Promise<void>;
-  /** Makes the bytes durable and visible and frees what the write held. */
+  /** Makes the bytes durable and visible, and begins to free what the write held. */
   publish(): Promise<void>;
   drop(): Promise<void>;
 }

@@ -8,8 +8,8 @@ import { createOperator, type Operator } from '../../../clients/typescript/index
 import { type Program, startNode } from './programs.ts';
 import { readStartLine } from './start-lines.ts';
 
-const SERVER = readStartLine('start');
-const WORKER = readStartLine('worker');
+const SERVER = readStartLine('start').args;
+const WORKER = readStartLine('worker').args;
 const PUBLIC_URL = 'http://fededge.bench';
 /** What a benchmark does from one address, no single client does. */
 const UNLIMITED = {
@@ -104,11 +104,7 @@ async function deploy({ openFiles }: DeploymentOptions, base: Base): Promise<Dep
   const logFile = join(dataDir, 'bench.log');
   mkdirSync(dataDir, { recursive: true });
   const startServer = async () => {
-    const program = startNode([...SERVER.args, '--json'], {
-      env: { ...SERVER.env, ...env },
-      logFile,
-      openFiles,
-    });
+    const program = startNode([...SERVER, '--json'], { env, logFile, openFiles });
     const { url } = JSON.parse(await program.firstLine()) as { url: string };
     return { program, url, operator: createOperator({ url, key }) };
   };
@@ -133,7 +129,7 @@ async function deploy({ openFiles }: DeploymentOptions, base: Base): Promise<Dep
       return worker;
     },
     async startWorker() {
-      worker ??= startNode(WORKER.args, { env: { ...WORKER.env, ...env }, logFile });
+      worker ??= startNode(WORKER, { env, logFile });
     },
     stopWorker,
     async restartServer() {

@@ -4,6 +4,7 @@ import { closeSync, openSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { readStartLine } from './start-lines.ts';
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 const PATIENCE_MS = 20_000;
@@ -25,8 +26,12 @@ export interface ProgramOptions {
   openFiles?: number | undefined;
 }
 
-/** Starts `node ARGS` with this environment and hardly anything of ours. */
-export function startNode(args: readonly string[], options: ProgramOptions): Program {
+/**
+ * Starts `node ARGS` with this environment and hardly anything of ours: peers too have the threads and the arenas that
+ * `npm start` gives FedEdge.
+ */
+export function startNode(args: readonly string[], given: ProgramOptions): Program {
+  const options = { ...given, env: { ...readStartLine('start').env, ...given.env } };
   const { openFiles } = options;
   if (openFiles === undefined) return startProgram([process.execPath, ...args], options);
   // The hard limit may be lower than what was asked for, and still be enough.

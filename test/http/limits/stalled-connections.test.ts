@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Listening, listen } from '../../../api/http/wire/listen.ts';
 import { createTestApp, jsonRequest, type RequestHeaders, type TestApp } from '../../support/app.ts';
@@ -175,26 +176,45 @@ describe('a connection stays', () => {
   });
 });
 
-it('a connection on which nobody says anything is closed, one on which somebody does is not', async () => {
-  const limits = { stalledMs: 50, silentMs: 600, headMs: 300 };
-  const strict = await listen(test.app, { host: '127.0.0.1', port: 0 }, limits);
-  const poll = openRaw(strict.port);
-  poll.send(requestHead('GET', '/v1/assignment?wait=30', device));
-  const talker = openRaw(strict.port);
-  const ended = poll.ended();
-  let isOver = false;
-  ended.then(() => {
-    isOver = true;
-  });
-  while (!isOver) {
-    talker.send(requestHead('GET', '/livez', {}));
-    await talker.until(/"alive"\}/);
-    await new Promise((resolve) => setTimeout(resolve, 20));
+describe('silence', () => {
+  const SAID = 60;
+  /** Never answers, says something every now and then, or answers. */
+  async function fetchQuietly(request: Request): Promise<Response> {
+    const { pathname } = new URL(request.url);
+    if (pathname === '/silent') return new Promise(() => {});
+    if (pathname === '/answer') return new Response('answered');
+    let timer: NodeJS.Timeout;
+    const stream = new ReadableStream({
+      start(controller) {
+        timer = setInterval(() => controller.enqueue(new Uint8Array([46])), 20);
+      },
+      cancel: () => clearInterval(timer),
+    });
+    return new Response(stream);
   }
-  expect(await ended).toBe('');
-  expect(talker.socket.readyState).toBe('open');
-  talker.socket.destroy();
-  await strict.close(0);
+
+  it('closes a connection, unless either side says something', async () => {
+    const limits = { stalledMs: 50, silentMs: 400 };
+    const strict = await listen({ fetch: fetchQuietly }, { host: '127.0.0.1', port: 0 }, limits);
+    const [silent, streaming, asking] = [openRaw(strict.port), openRaw(strict.port), openRaw(strict.port)];
+    try {
+      silent.send(requestHead('GET', '/silent', {}));
+      streaming.send(requestHead('GET', '/stream', {}));
+      // Three times as long as silence may last.
+      for (let said = 0; said < SAID; said += 1) {
+        asking.send(requestHead('GET', '/answer', {}));
+        await sleep(20);
+      }
+      expect(await Promise.race([silent.ended(), sleep(5000, 'still open')])).toBe('');
+      const answers = async () => (await asking.until(/answered/)).match(/answered/g)!.length;
+      await expect.poll(answers).toBe(SAID);
+      expect(streaming.socket.readyState).toBe('open');
+      expect(asking.socket.readyState).toBe('open');
+    } finally {
+      for (const { socket } of [silent, streaming, asking]) socket.destroy();
+      await strict.close(0);
+    }
+  });
 });
 
 describe('connections are counted', () => {

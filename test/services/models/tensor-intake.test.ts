@@ -254,25 +254,21 @@ describe('a store that takes its time to open', () => {
     return { slow, open };
   }
 
-  /** An intake whose body tells when it was all looked at. */
-  function begin(slow: typeof deps, file: Uint8Array) {
+  /** An intake whose body tells when it was all looked at. It comes at once, or when `coming` says so. */
+  function begin(slow: typeof deps, file: Uint8Array, coming?: Promise<void>) {
     const key = `test/${++next}`;
     let looked = 0;
     const body: Parameters<typeof receiveTensors>[1]['body'] = async function* (look) {
+      await coming;
       look(file);
       looked = file.length;
       yield [file];
     };
-    const received = receiveTensors(slow, {
-      key,
-      bytes: file.length,
-      digest: sha256(file),
-      body,
-      plan: everyTensor,
-    });
-    return { key, received, looked: () => looked };
+    const intake = { key, bytes: file.length, digest: sha256(file), body, plan: everyTensor };
+    return { key, received: receiveTensors(slow, intake), looked: () => looked };
   }
   const moment = () => new Promise((resolve) => setTimeout(resolve, 20));
+  const outage = new Error('the disk is full');
 
   it('has a small body looked at meanwhile, and gets it then', async () => {
     const { slow, open } = slowStore();
@@ -284,16 +280,39 @@ describe('a store that takes its time to open', () => {
     expect(await deps.blobs.size(key)).toBe(sound.length);
   });
 
-  it('may fail, whatever the body did', async () => {
-    const outage = new Error('the disk is full');
-    for (const file of [sound, rawFile('[]')]) {
-      const { slow, open } = slowStore();
-      const { received } = begin(slow, file);
-      const failed = received.catch((error: unknown) => error);
-      await moment();
-      open(outage);
-      expect(await failed).toSatisfy((error: Error) => error === outage || error instanceof FedEdgeError);
-    }
+  it('has a large body wait', async () => {
+    const { slow, open } = slowStore();
+    const large = tensorFile([{ name: 'a', shape: [200_000] }]);
+    const { key, received, looked } = begin(slow, large);
+    await moment();
+    expect(looked()).toBe(0);
+    open();
+    await received;
+    expect(await deps.blobs.size(key)).toBe(large.length);
+  });
+
+  it('may fail after the body has come, and before, when no more of it is looked at', async () => {
+    const after = slowStore();
+    const early = begin(after.slow, sound);
+    await moment();
+    after.open(outage);
+    await expect(early.received).rejects.toBe(outage);
+    const before = slowStore();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const late = begin(before.slow, sound, promise);
+    before.open(outage);
+    await moment();
+    resolve();
+    await expect(late.received).rejects.toBe(outage);
+    expect(late.looked()).toBe(0);
+  });
+
+  it('may fail when the body was refused', async () => {
+    const { slow, open } = slowStore();
+    const refused = failure(begin(slow, rawFile('[]')).received);
+    await moment();
+    open(outage);
+    expect((await refused).code).toBe('malformed');
   });
 
   it('keeps nothing of a body that was refused before', async () => {
