@@ -17,9 +17,6 @@ interface Series {
   sum: number;
 }
 
-/** Of status: 1 to 5; the place of 0 stays empty. */
-const CLASSES = 6;
-
 /**
  * A histogram that knows its series by position, and not by a text made of the labels, nor its buckets by the text of
  * their bounds as prom-client's does: that took a twentieth of an answer 304. `bounds`: seconds, ascending.
@@ -28,12 +25,13 @@ export function createRequestTimes(
   registry: Registry,
   { name, help, bounds }: { name: string; help: string; bounds: readonly number[] },
 ): RequestTimes {
-  const byOperation = new Map<string, (Series | undefined)[]>();
+  /** Each by its class of status: with holes. */
+  const byOperation = new Map<string, Series[]>();
 
   function add(operation: string, statusClass: number): Series {
     const labels = { operation, status: `${statusClass}xx` };
     const series = { labels, counts: new Float64Array(bounds.length + 1), sum: 0 };
-    const classes = byOperation.get(operation) ?? new Array<Series | undefined>(CLASSES).fill(undefined);
+    const classes = byOperation.get(operation) ?? [];
     classes[statusClass] = series;
     byOperation.set(operation, classes);
     return series;
@@ -50,8 +48,7 @@ export function createRequestTimes(
       series.sum += seconds;
     },
     async get() {
-      const all = [...byOperation.values()].flat().filter((series) => series !== undefined);
-      const values = all.flatMap((series) => expose(name, bounds, series));
+      const values = [...byOperation.values()].flat().flatMap((series) => expose(name, bounds, series));
       return { name, help, type: 'histogram', aggregator: 'sum', values } as unknown as Exposed;
     },
     reset: () => byOperation.clear(),

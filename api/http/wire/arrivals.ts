@@ -1,8 +1,7 @@
 import type { IncomingMessage } from 'node:http';
+import { MAX_GATHERED_BYTES } from '../../domain/body.ts';
 import { FedEdgeError } from '../../domain/errors.ts';
 
-/** So much of a body is handed on together, and as much again waits in memory meanwhile. */
-const MAX_BYTES = 1 << 19;
 /** In so many pieces at most: a client may send a byte at a time, and every piece costs memory of its own. */
 const MAX_PIECES = 64;
 
@@ -30,7 +29,7 @@ export function gatherArrivals(incoming: IncomingMessage, look: (piece: Uint8Arr
   let fault: unknown;
   let wake: (() => void) | undefined;
 
-  const isFull = () => bytes >= MAX_BYTES || gathered.length >= MAX_PIECES;
+  const isFull = () => bytes >= MAX_GATHERED_BYTES || gathered.length >= MAX_PIECES;
   const isOver = () => ended || fault !== undefined;
 
   function hand(): void {

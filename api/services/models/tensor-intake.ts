@@ -1,13 +1,10 @@
 import { createHash } from 'node:crypto';
 import type { Deps } from '../../deps.ts';
-import type { ReadBody } from '../../domain/body.ts';
+import { MAX_GATHERED_BYTES, type ReadBody } from '../../domain/body.ts';
 import { FedEdgeError } from '../../domain/errors.ts';
 import type { TensorHeader } from '../../domain/tensors.ts';
 import type { Sealer } from '../../kernels/seals.ts';
 import { createTensorStream, type StreamedFile, TensorFault } from './tensor-stream.ts';
-
-/** What a reader of bodies gathers before it hands anything on. */
-const SMALL_BYTES = 1 << 19;
 
 /** A tensor file that is on its way. */
 export interface Intake extends StreamedFile {
@@ -50,7 +47,7 @@ export async function receiveTensors(
   });
   try {
     // A large one is not asked for in vain.
-    if (intake.bytes > SMALL_BYTES) await opening;
+    if (intake.bytes > MAX_GATHERED_BYTES) await opening;
     for await (const pieces of intake.body(look)) await (await opening).write(pieces);
     const writer = await opening;
     if (writer.bytes !== intake.bytes) throw new FedEdgeError('body_incomplete');

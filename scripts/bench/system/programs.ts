@@ -8,6 +8,7 @@ import { readStartLine } from './start-lines.ts';
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 const PATIENCE_MS = 20_000;
+const START_ENVIRONMENT = readStartLine('start').env;
 
 /** A process of the benchmark. It ends with us: the channel that we hold to it closes. */
 export interface Program {
@@ -31,7 +32,7 @@ export interface ProgramOptions {
  * `npm start` gives FedEdge.
  */
 export function startNode(args: readonly string[], given: ProgramOptions): Program {
-  const options = { ...given, env: { ...readStartLine('start').env, ...given.env } };
+  const options = { ...given, env: { ...START_ENVIRONMENT, ...given.env } };
   const { openFiles } = options;
   if (openFiles === undefined) return startProgram([process.execPath, ...args], options);
   // The hard limit may be lower than what was asked for, and still be enough.
