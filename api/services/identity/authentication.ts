@@ -89,11 +89,27 @@ export function recallDevice(
   authorization: string | undefined,
   now: Date,
 ): DevicePrincipal | undefined {
-  const known = recallToken(deps, authorization, now);
-  const key = known && recall<KnownKey>(deps.credentials, known.keyEntry, now);
-  if (key?.owner !== known?.owner || key?.deviceState !== 'active' || key.state !== 'active')
-    return undefined;
-  return principalOf(known!);
+  const token = recallToken(deps, authorization, now);
+  return token && recallHolder(deps, token, now);
+}
+
+function recallHolder(deps: Deps, token: VerifiedToken, now: Date): DevicePrincipal | undefined {
+  const key = recall<KnownKey>(deps.credentials, token.keyEntry, now);
+  if (key?.owner !== token.owner || key.deviceState !== 'active' || key.state !== 'active') return undefined;
+  return principalOf(token);
+}
+
+/**
+ * The device whose access token this is, if the token is remembered; its key is asked for where what is remembered of it
+ * is too old. Undefined: the token has to be looked at. Rejects as `authenticate` does.
+ */
+export function recognizeDevice(
+  deps: Deps,
+  authorization: string | undefined,
+  now: Date,
+): DevicePrincipal | Promise<DevicePrincipal> | undefined {
+  const token = recallToken(deps, authorization, now);
+  return token && (recallHolder(deps, token, now) ?? requireHolder(deps, token));
 }
 
 /** What is remembered of a token that was found to be ours and is still valid: it need not be taken apart again. */
@@ -116,7 +132,7 @@ function readTokenEntry(authorization: string): string | undefined {
 const tokenEntry = (token: string) => `token:${hashSecret(token)}`;
 
 /** The device that a token was given to, if its key is one that devices may use. */
-async function requireHolder(deps: Deps, token: VerifiedToken): Promise<Principal> {
+async function requireHolder(deps: Deps, token: VerifiedToken): Promise<DevicePrincipal> {
   const { federationId, owner, thumbprint, keyEntry: id } = token;
   const entry = { key: id, now: deps.clock.now() };
   const key = await cached<KnownKey>(deps.credentials, entry, () =>

@@ -34,6 +34,8 @@ let device: EnrolledDevice;
 let assignment: string;
 /** Whether the last request to the quick server was taken at once. */
 let wasQuick: boolean;
+/** Whether the app had to answer it nevertheless. */
+let wasLeft: boolean;
 let models = 0;
 let isStoreBroken = false;
 
@@ -45,8 +47,12 @@ beforeAll(async () => {
     return blobs.create(...request);
   };
   const api = createApi({ ...test.deps, blobs: { ...blobs, create } });
-  const quick: Api['quick'] = (...request) => {
-    wasQuick = api.quick(...request);
+  const quick: Api['quick'] = (incoming, outgoing, fallBack) => {
+    wasLeft = false;
+    wasQuick = api.quick(incoming, outgoing, () => {
+      wasLeft = true;
+      fallBack();
+    });
     return wasQuick;
   };
   const address = { host: '127.0.0.1', port: 0 };
@@ -114,10 +120,18 @@ describe('an update of an assignment that was just told', () => {
     const before = await countMeasured('2xx');
     const answer = await send(file);
     expect(answer.status).toBe(201);
-    expect(wasQuick).toBe(true);
+    expect([wasQuick, wasLeft]).toEqual([true, false]);
     expect(await answer.json()).toMatchObject({ status: 'accepted', assignment, sequence: 1 });
     expect(await recorded()).toMatchObject([{ numExamples: 10 }]);
     expect(await countMeasured('2xx')).toBe(before + 1);
+  });
+
+  it('is taken at once after a training that outlasted what is remembered of its key', async () => {
+    test.clock.advance(60_000);
+    const answer = await send(file);
+    expect(answer.status).toBe(201);
+    expect([wasQuick, wasLeft]).toEqual([true, false]);
+    expect(await recorded()).toHaveLength(1);
   });
 
   it('is answered as the operation answers', async () => {
@@ -136,7 +150,7 @@ describe('an update of an assignment that was just told', () => {
     await send(file);
     const again = await send(file);
     expect(again.status).toBe(200);
-    expect(wasQuick).toBe(false);
+    expect(wasLeft).toBe(true);
     expect(await again.json()).toMatchObject({ status: 'duplicate' });
     expect(await recorded()).toHaveLength(1);
   });
@@ -264,13 +278,20 @@ describe('is left to the operation', () => {
     const stranger = await test.enrolDevice();
     await fetch(`${quickServer.url}/v1/assignment`, { headers: stranger.headers });
     const answer = await send(file, stranger.headers);
-    expect(wasQuick).toBe(false);
+    expect(wasLeft).toBe(true);
     expect(answer.status).toBe(404);
   });
 
   it('by a device that was revoked', async () => {
     await test.app.request(`/v1/devices/${device.id}/revoke`, jsonRequest('POST', {}, operator));
     await expect.poll(async () => (await send(file)).status).toBe(401);
+    expect(await recorded()).toEqual([]);
+  });
+
+  it('by a device that was revoked while nobody looked at its key', async () => {
+    await test.app.request(`/v1/devices/${device.id}/revoke`, jsonRequest('POST', {}, operator));
+    test.clock.advance(60_000);
+    expect((await send(file)).status).toBe(401);
     expect(await recorded()).toEqual([]);
   });
 
