@@ -1,14 +1,15 @@
 /**
  * npm run test:cluster: FedEdge on a real Kubernetes with a real Argo CD. It takes the cluster of KUBECONFIG, or brings up
- * one of its own (Linux, root, Go; the first time it builds that, about 12 minutes).
+ * one of its own (Linux, root, Go; the first time it builds that, 12 to 25 minutes).
  *
+ *   --build      only builds
  *   --json       a line of JSON for each step, and one for all
  *   --keep       leaves everything standing after the last step until Ctrl-C
  */
 import { writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { NoClusterError, openCluster } from '../test/cluster/clusters.ts';
+import { buildPrograms, NoClusterError, openCluster } from '../test/cluster/clusters.ts';
 import { diagnose } from '../test/cluster/diagnosis.ts';
 import { createScene } from '../test/cluster/scene.ts';
 import { claimStateFolder } from '../test/cluster/state-folder.ts';
@@ -16,7 +17,11 @@ import { runSteps, type StepResult } from '../test/cluster/step-runner.ts';
 import { steps } from '../test/cluster/steps.ts';
 
 const { values } = parseArgs({
-  options: { json: { type: 'boolean', default: false }, keep: { type: 'boolean', default: false } },
+  options: {
+    build: { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
+    keep: { type: 'boolean', default: false },
+  },
 });
 const began = performance.now();
 const stopping = new AbortController();
@@ -28,10 +33,12 @@ const endings: (() => Promise<unknown>)[] = [];
 const say = (line: string) => (values.json ? console.error(line) : console.log(line));
 
 try {
-  finish(await testOnCluster());
+  if (values.build) await buildPrograms({ signal, say });
+  else finish(await testOnCluster());
 } catch (error) {
   if (!(error instanceof NoClusterError)) throw error;
-  skip(error.message);
+  if (values.build) fail(error.message);
+  else skip(error.message);
 } finally {
   for (const work of endings.reverse())
     await work().catch((error: Error) => say(`cluster: ${error.message}`));
@@ -87,6 +94,12 @@ function skip(reason: string): void {
   if (values.json) console.log(JSON.stringify({ skipped: reason }));
   else console.log(`cluster: skipped: ${reason}`);
   writeCounts({ passed: 0, failed: 0, skipped: [`cluster (${reason})`] });
+}
+
+/** Nobody asked for a test: that there are no programs is a failure. */
+function fail(reason: string): void {
+  console.error(reason);
+  process.exitCode = 1;
 }
 
 /** For npm test. */

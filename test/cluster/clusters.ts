@@ -31,25 +31,33 @@ export class NoClusterError extends Error {}
 /** The cluster of KUBECONFIG, or one of its own. Throws NoClusterError. */
 export async function openCluster(options: ClusterOptions): Promise<Cluster> {
   const given = process.env.KUBECONFIG;
-  await buildBinaries(options);
+  await buildPrograms(options);
+  await orNoCluster('its packages cannot be installed', () => runScript('packages.sh', [], options));
   return given ? await useGiven(given, options) : await bringUp(options);
 }
 
-/** Go's compiler is only needed until the binaries are there. */
-async function buildBinaries({ signal, say }: ClusterOptions): Promise<void> {
+/** Go's compiler is only needed until they are there. Waits for a build that is under way. Throws NoClusterError. */
+export async function buildPrograms(options: Omit<ClusterOptions, 'state'>): Promise<void> {
+  const { signal, say } = options;
   if (process.platform !== 'linux') throw new NoClusterError('the cluster of its own needs Linux');
   if (process.getuid?.() !== 0) throw new NoClusterError('the cluster of its own needs root');
   const isBuilt = existsSync(join(binaries, 'pause.tar'));
   if (!isBuilt && !(await hasGo(signal))) throw new NoClusterError('Go is not installed');
-  if (!isBuilt) say(`building the cluster's programs into ${binaries}, once: about 12 minutes`);
+  if (!isBuilt) say(`cluster: its programs are built into ${binaries}, once: 12 to 25 minutes`);
   await mkdir(binaries, { recursive: true });
+  await orNoCluster('its programs cannot be built', () => runScript('build.sh', [binaries], options));
+}
+
+/** Shows what the script says to people. */
+async function runScript(
+  name: string,
+  args: readonly string[],
+  { signal, say }: Omit<ClusterOptions, 'state'>,
+): Promise<void> {
   const onLine = (line: string) => {
     if (line.startsWith('cluster: ')) say(line);
   };
-  const options = { signal, onLine, timeoutMs: 3_600_000 };
-  await orNoCluster('its programs cannot be built', () =>
-    run('bash', [join(scripts, 'build.sh'), binaries], options),
-  );
+  await run('bash', [join(scripts, name), ...args], { signal, onLine, timeoutMs: 3_600_000 });
 }
 
 async function hasGo(signal: AbortSignal): Promise<boolean> {

@@ -1,26 +1,13 @@
 #!/usr/bin/env bash
 # Builds what the test cluster runs from the modules of Go: Kubernetes, Argo CD, kustomize, kubeconform, CoreDNS and the
-# image of the pause process; the rest (etcd, containerd, runc, CNI plugins, Redis) are Debian's packages. It takes about
-# 12 minutes on two cores; what is there already is left alone.
+# image of the pause process; the rest are packages (packages.sh). It takes 12 to 25 minutes on two cores; what is there
+# already is left alone.
 # usage: build.sh BIN_DIR
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$1"
 bin=$(cd "$1" && pwd)
 say() { echo "cluster: $*"; }
-
-install_packages() {
-  local pair missing=()
-  for pair in etcd:etcd-server containerd:containerd runc:runc redis-server:redis-server iptables:iptables ip:iproute2 openssl:openssl conntrack:conntrack git:git; do
-    command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
-  done
-  [ -d /usr/lib/cni ] || missing+=(containernetworking-plugins)
-  [ ${#missing[@]} -gt 0 ] || return 0
-  command -v apt-get >/dev/null || { say "these packages are needed: ${missing[*]}" >&2; return 1; }
-  say "installing ${missing[*]}"
-  apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-}
 
 # build NAME MODULE PACKAGE
 build() {
@@ -58,7 +45,6 @@ pack_pause() {
 # One build at a time; the others find what they need afterwards.
 exec 9>"$bin/.lock"
 flock 9
-install_packages
 command -v go >/dev/null || { say "Go 1.24 or newer is needed" >&2; exit 1; }
 
 # The servers say their version by what the linker stamps into them.
