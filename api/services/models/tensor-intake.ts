@@ -3,8 +3,15 @@ import type { Deps } from '../../deps.ts';
 import { MAX_GATHERED_BYTES, type ReadBody } from '../../domain/body.ts';
 import { FedEdgeError } from '../../domain/errors.ts';
 import type { TensorHeader } from '../../domain/tensors.ts';
+import type { Scanner } from '../../kernels/scanners.ts';
 import type { Sealer } from '../../kernels/seals.ts';
+import type { BlobWriter } from '../../store/blobs/blob-store.ts';
 import { createTensorStream, type StreamedFile, TensorFault } from './tensor-stream.ts';
+
+export interface ReceivedTensors {
+  header: TensorHeader;
+  norm: number;
+}
 
 /** A tensor file that is on its way. */
 export interface Intake extends StreamedFile {
@@ -27,42 +34,60 @@ export interface Intake extends StreamedFile {
  * `digest_mismatch`, or what the body throws; then no blob is left.
  */
 export async function receiveTensors(
-  deps: Pick<Deps, 'blobs' | 'createScanner'>,
+  { blobs, createScanner }: Pick<Deps, 'blobs' | 'createScanner'>,
   intake: Intake,
-): Promise<{ header: TensorHeader; norm: number }> {
-  const stream = createTensorStream(intake, deps.createScanner());
-  const hash = createHash('sha256');
-  let outage: { error: unknown } | undefined;
-  const look = (piece: Uint8Array) => {
-    if (outage) throw outage.error;
-    stream.push(piece);
-    hash.update(piece);
-    intake.sealer?.push(piece);
-  };
-  // A small body is on its way already, and has come by the time that the store is open.
-  const opening = deps.blobs.create(intake.key, { bytes: intake.bytes });
-  // Not unhandled, which would end the process, until somebody awaits it.
-  opening.catch((error: unknown) => {
-    outage = { error };
-  });
-  try {
-    // A large one is not asked for in vain.
-    if (intake.bytes > MAX_GATHERED_BYTES) await opening;
-    for await (const pieces of intake.body(look)) await (await opening).write(pieces);
-    const writer = await opening;
-    if (writer.bytes !== intake.bytes) throw new FedEdgeError('body_incomplete');
-    if (hash.digest('hex') !== intake.digest) throw new FedEdgeError('digest_mismatch');
-    const received = stream.finish();
+): Promise<ReceivedTensors> {
+  const { key, bytes } = intake;
+  const check = checkTensors(intake, createScanner());
+  let writer: BlobWriter | undefined;
+  /** What came in one go and has been put. */
+  let whole: ReceivedTensors | undefined;
+
+  async function keep(publish: () => Promise<void>): Promise<ReceivedTensors> {
+    const received = check.finish();
     await intake.announced;
-    await writer.commit();
+    await publish();
     return received;
+  }
+
+  try {
+    // A large body is not asked for in vain; a small one is on its way already.
+    if (bytes > MAX_GATHERED_BYTES) writer = await blobs.create(key, { bytes });
+    for await (const pieces of intake.body(check.push)) {
+      if (!writer && check.hasAll()) whole = await keep(() => blobs.put(key, pieces));
+      else {
+        writer ??= await blobs.create(key, { bytes });
+        await writer.write(pieces);
+      }
+    }
+    return whole ?? (await keep(async () => writer?.commit()));
   } catch (error) {
-    await opening.then(
-      (writer) => writer.abort(),
-      () => undefined,
-    );
+    // What cannot be deleted now is swept: nobody refers to it.
+    await (whole ? blobs.delete(key).catch(() => undefined) : writer?.abort());
     throw error instanceof TensorFault
       ? new FedEdgeError('malformed', { reason: error.message }, { cause: error })
       : error;
   }
+}
+
+/** Looks at a file piece by piece. */
+function checkTensors(intake: Intake, scanner: Scanner) {
+  const stream = createTensorStream(intake, scanner);
+  const hash = createHash('sha256');
+  let seen = 0;
+  return {
+    push(piece: Uint8Array): void {
+      stream.push(piece);
+      hash.update(piece);
+      intake.sealer?.push(piece);
+      seen += piece.byteLength;
+    },
+    hasAll: () => seen === intake.bytes,
+    /** After the last piece. */
+    finish(): ReceivedTensors {
+      if (seen !== intake.bytes) throw new FedEdgeError('body_incomplete');
+      if (hash.digest('hex') !== intake.digest) throw new FedEdgeError('digest_mismatch');
+      return stream.finish();
+    },
+  };
 }

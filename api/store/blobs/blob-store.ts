@@ -2,7 +2,7 @@
  * Write-once bytes under a key like `update/<uuid>`. What is written streams through in chunks; a store holds a
  * few megabytes a writer at most, whatever the blob's size. Faults are the errors below, all with their cause.
  *
- * Until `commit` has resolved a key may stand for torn bytes, and after a power loss it may for good: that a blob is whole
+ * Until `commit` or `put` has resolved a key may stand for torn bytes, and after a power loss it may for good: that a blob is whole
  * is said by whoever refers to it, in the database, and by nothing in the store.
  */
 export interface BlobStore {
@@ -11,6 +11,11 @@ export interface BlobStore {
    * that resolves. `bytes` is the expected size, a hint: large blobs choose their parts by it.
    */
   create(key: string, options?: { bytes?: number }): Promise<BlobWriter>;
+  /**
+   * Writes a blob that is at hand, in fewer steps: it is durable and visible when this resolves. The caller may use the
+   * chunks' memory again when it settles. Throws BlobExistsError when the key was taken.
+   */
+  put(key: string, chunks: readonly Uint8Array[]): Promise<void>;
   /**
    * The bytes [start, end) (cut to the blob's size; the whole without a range) in chunks of at most 512 KiB. A chunk
    * is valid until the next one is asked for: its memory is used again. Throws BlobMissingError. Nothing is opened
@@ -57,6 +62,10 @@ export async function writeWatched(
     throw error;
   }
   await written;
+}
+
+export function countBytes(chunks: readonly Uint8Array[]): number {
+  return chunks.reduce((sum, { byteLength }) => sum + byteLength, 0);
 }
 
 /** What `read` gives. */

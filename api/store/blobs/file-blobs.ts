@@ -13,7 +13,7 @@ import {
 } from './blob-store.ts';
 import { asOutage, isMissing, outages } from './file-outages.ts';
 import { readChunks } from './file-reader.ts';
-import { createFileWriter } from './file-writer.ts';
+import { createFileWriter, putFile } from './file-writer.ts';
 import { createFolders, type Folders } from './folders.ts';
 import { createSharedChunks, type SharedChunks } from './shared-chunks.ts';
 
@@ -27,13 +27,14 @@ export function createFileBlobs(options: { dir: string; failpoint?: Failpoint })
   const folders = createFolders(dir);
   const chunks = createSharedChunks();
   const temporary = join(dir, '.tmp');
+  const context = { folders, temporary, failpoint };
   const pathOf = (key: string) => {
     assertKey(key);
     return join(dir, key);
   };
   return {
-    create: (key) =>
-      outages(async () => createFileWriter({ folders, temporary, failpoint }, key, pathOf(key))),
+    create: (key) => outages(async () => createFileWriter(context, key, pathOf(key))),
+    put: (key, content) => outages(async () => putFile(context, key, pathOf(key), content)),
     read(key, range) {
       const path = pathOf(key);
       return blobBytes(readFileBlob(key, { path, range, chunks }), range ? undefined : path);

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { access, type FileHandle, link, open, rename, rm, unlink } from 'node:fs/promises';
+import { access, type FileHandle, link, open, rename, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { BlobExistsError, type BlobWriter, type Failpoint } from './blob-store.ts';
 import { hasCode, outages } from './file-outages.ts';
@@ -21,37 +21,76 @@ export async function createFileWriter(context: Context, key: string, path: stri
   async function persist(): Promise<void> {
     await context.failpoint('blob.after_temp_write');
     await publish(context.folders, draft, path, key);
-    // Together: a journal writes both in one go, and whoever waits for the commit waits half as long. Nobody refers to the
-    // name before that.
-    await Promise.all([syncPublished(), dropDraft()]);
-    // All is on the disk: to wait for this would be to wait for a thread.
-    void closeFile();
-  }
-
-  async function syncPublished(): Promise<void> {
-    const syncs = [handle.datasync(), context.folders.sync(dirname(path))];
-    try {
-      await Promise.all(syncs);
-      await context.failpoint('blob.after_fsync');
-    } catch (error) {
-      await Promise.allSettled(syncs);
-      await rm(path, { force: true }).catch(() => {});
-      throw error;
-    }
+    await Promise.all([orUnlink(path, () => syncPublished(context, handle, path)), dropDraft()]);
+    void close(handle);
   }
 
   async function drop(): Promise<void> {
     await file.settled();
-    await Promise.all([closeFile(), dropDraft()]);
+    await Promise.all([close(handle), dropDraft()]);
   }
 
-  // Nothing depends on these: the bytes were synced, or are not wanted; a draft that stays is swept.
-  const closeFile = () => handle.close().catch(() => {});
+  // Nothing depends on it: a draft that stays is swept.
   const dropDraft = () => unlink(draft).catch(() => {});
 
   const add = (chunks: readonly Uint8Array[]) => outages(() => file.add(chunks));
   return writeOnce(key, { bytes: file.bytes, add, publish: () => outages(persist), drop });
 }
+
+/** Writes all of the blob `key` as `path` itself, which spares a draft: nobody refers to the name before this resolves. */
+export async function putFile(
+  context: Context,
+  key: string,
+  path: string,
+  chunks: readonly Uint8Array[],
+): Promise<void> {
+  const handle = await context.folders.within(dirname(path), () => openNew(path, key));
+  try {
+    await orUnlink(path, async () => {
+      await appendTo(handle).add(chunks);
+      await context.failpoint('blob.after_temp_write');
+      await syncPublished(context, handle, path);
+    });
+  } finally {
+    void close(handle);
+  }
+}
+
+async function openNew(path: string, key: string): Promise<FileHandle> {
+  try {
+    return await open(path, 'wx');
+  } catch (error) {
+    throw asExisting(error, key);
+  }
+}
+
+/**
+ * Makes a file and its name durable, together: a journal writes both in one go, and whoever waits for the commit waits half
+ * as long.
+ */
+async function syncPublished(
+  { folders, failpoint }: Context,
+  handle: FileHandle,
+  path: string,
+): Promise<void> {
+  const syncs = [handle.datasync(), folders.sync(dirname(path))];
+  // Both are over before the file is closed.
+  for (const result of await Promise.allSettled(syncs)) if (result.status === 'rejected') throw result.reason;
+  await failpoint('blob.after_fsync');
+}
+
+/** If `work` fails, nothing is left under the name. */
+async function orUnlink(path: string, work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    await unlink(path).catch(() => {});
+    throw error;
+  }
+}
+
+/** Nothing depends on it: the bytes were synced, or are not wanted. To wait for it would be to wait for a thread. */
+const close = (handle: FileHandle) => handle.close().catch(() => {});
 
 /** One write at a time, from the chunks' own memory. */
 function appendTo(handle: FileHandle) {
@@ -91,9 +130,12 @@ async function publish(folders: Folders, draft: string, path: string, key: strin
   try {
     await folders.within(dirname(path), () => linkExclusively(draft, path));
   } catch (error) {
-    if (hasCode(error, 'EEXIST')) throw new BlobExistsError(key, { cause: error });
-    throw error;
+    throw asExisting(error, key);
   }
+}
+
+function asExisting(error: unknown, key: string): unknown {
+  return hasCode(error, 'EEXIST') ? new BlobExistsError(key, { cause: error }) : error;
 }
 
 /** A hard link is refused when the name is taken, which a rename is not. */

@@ -42,11 +42,11 @@ let isStoreBroken = false;
 beforeAll(async () => {
   test = await createTestApp();
   const { blobs } = test.deps;
-  const create: typeof blobs.create = async (...request) => {
+  const put: typeof blobs.put = async (...request) => {
     if (isStoreBroken) throw new BlobUnavailableError('it is away');
-    return blobs.create(...request);
+    await blobs.put(...request);
   };
-  const api = createApi({ ...test.deps, blobs: { ...blobs, create } });
+  const api = createApi({ ...test.deps, blobs: { ...blobs, put } });
   const quick: Api['quick'] = (incoming, outgoing, fallBack) => {
     wasLeft = false;
     wasQuick = api.quick(incoming, outgoing, () => {

@@ -231,98 +231,96 @@ describe('hostile headers', () => {
   });
 });
 
-describe('a store that takes its time to open', () => {
-  /** Opens, or fails to, when it is told to. */
-  function slowStore() {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const slow: typeof deps = {
-      ...deps,
-      blobs: {
-        ...deps.blobs,
-        async create(key, options) {
-          await promise;
-          if (fault) throw fault;
-          return deps.blobs.create(key, options);
-        },
+describe('the store', () => {
+  const outage = new Error('the disk is full');
+  /** What the intake asked of it. */
+  function watchedStore({ broken = false } = {}) {
+    const asked: string[] = [];
+    const { blobs } = deps;
+    const ask = (what: string) => {
+      asked.push(what);
+      if (broken) throw outage;
+    };
+    const store: typeof blobs = {
+      ...blobs,
+      async create(...request) {
+        ask('create');
+        return blobs.create(...request);
+      },
+      async put(...request) {
+        ask('put');
+        await blobs.put(...request);
       },
     };
-    let fault: Error | undefined;
-    const open = (failing?: Error) => {
-      fault = failing;
-      resolve();
-    };
-    return { slow, open };
+    return { asked, deps: { ...deps, blobs: store } };
   }
-
-  /** An intake whose body tells when it was all looked at. It comes at once, or when `coming` says so. */
-  function begin(slow: typeof deps, file: Uint8Array, coming?: Promise<void>) {
+  type Body = Parameters<typeof receiveTensors>[1]['body'];
+  const inPieces = (...pieces: Uint8Array[]): Body =>
+    async function* (look) {
+      for (const piece of pieces) {
+        look(piece);
+        yield [piece];
+      }
+    };
+  const intakeOf = (file: Uint8Array, body: Body) => {
     const key = `test/${++next}`;
-    let looked = 0;
-    const body: Parameters<typeof receiveTensors>[1]['body'] = async function* (look) {
-      await coming;
-      look(file);
-      looked = file.length;
-      yield [file];
-    };
-    const intake = { key, bytes: file.length, digest: sha256(file), body, plan: everyTensor };
-    return { key, received: receiveTensors(slow, intake), looked: () => looked };
-  }
-  const moment = () => new Promise((resolve) => setTimeout(resolve, 20));
-  const outage = new Error('the disk is full');
+    return { key, bytes: file.length, digest: sha256(file), body, plan: everyTensor };
+  };
 
-  it('has a small body looked at meanwhile, and gets it then', async () => {
-    const { slow, open } = slowStore();
-    const { key, received, looked } = begin(slow, sound);
-    await moment();
-    expect(looked()).toBe(sound.length);
-    open();
-    await received;
-    expect(await deps.blobs.size(key)).toBe(sound.length);
+  it('is asked once, when a small body is there', async () => {
+    const { asked, deps: watched } = watchedStore();
+    const intake = intakeOf(sound, inPieces(sound));
+    await receiveTensors(watched, intake);
+    expect(asked).toEqual(['put']);
+    expect(await deps.blobs.size(intake.key)).toBe(sound.length);
   });
 
-  it('has a large body wait', async () => {
-    const { slow, open } = slowStore();
+  it('gets what comes by and by as it comes', async () => {
+    const { asked, deps: watched } = watchedStore();
+    const intake = intakeOf(sound, inPieces(sound.subarray(0, 20), sound.subarray(20)));
+    await receiveTensors(watched, intake);
+    expect(asked).toEqual(['create']);
+    expect(await deps.blobs.size(intake.key)).toBe(sound.length);
+  });
+
+  it('is not asked for a small body that is refused', async () => {
+    const { asked, deps: watched } = watchedStore();
+    const file = rawFile('[]');
+    expect((await failure(receiveTensors(watched, intakeOf(file, inPieces(file))))).code).toBe('malformed');
+    expect(asked).toEqual([]);
+  });
+
+  it('is open before a large body is asked for', async () => {
+    const { deps: broken } = watchedStore({ broken: true });
     const large = tensorFile([{ name: 'a', shape: [200_000] }]);
-    const { key, received, looked } = begin(slow, large);
-    await moment();
-    expect(looked()).toBe(0);
-    open();
-    await received;
-    expect(await deps.blobs.size(key)).toBe(large.length);
+    let isAsked = false;
+    const body: Body = async function* () {
+      isAsked = true;
+      yield* [];
+    };
+    await expect(receiveTensors(broken, intakeOf(large, body))).rejects.toBe(outage);
+    expect(isAsked).toBe(false);
   });
 
-  it('may fail after the body has come, and before, when no more of it is looked at', async () => {
-    const after = slowStore();
-    const early = begin(after.slow, sound);
-    await moment();
-    after.open(outage);
-    await expect(early.received).rejects.toBe(outage);
-    const before = slowStore();
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const late = begin(before.slow, sound, promise);
-    before.open(outage);
-    await moment();
-    resolve();
-    await expect(late.received).rejects.toBe(outage);
-    expect(late.looked()).toBe(0);
-  });
+  it.each([[[sound]], [[sound.subarray(0, 20), sound.subarray(20)]]])(
+    'may fail, and nothing is left',
+    async (pieces) => {
+      const { deps: broken } = watchedStore({ broken: true });
+      const intake = intakeOf(sound, inPieces(...pieces));
+      await expect(receiveTensors(broken, intake)).rejects.toBe(outage);
+      expect(await deps.blobs.size(intake.key)).toBeUndefined();
+    },
+  );
 
-  it('may fail when the body was refused', async () => {
-    const { slow, open } = slowStore();
-    const refused = failure(begin(slow, rawFile('[]')).received);
-    await moment();
-    open(outage);
-    expect((await refused).code).toBe('malformed');
-  });
-
-  it('keeps nothing of a body that was refused before', async () => {
-    const { slow, open } = slowStore();
-    const { key, received } = begin(slow, rawFile('[]'));
-    const failed = failure(received);
-    await moment();
-    open();
-    expect((await failed).code).toBe('malformed');
-    expect(await deps.blobs.size(key)).toBeUndefined();
-    expect(await readdir(join(dir, '.tmp'))).toEqual([]);
+  it('keeps nothing of a body that fails when all of it was there', async () => {
+    const cut = new FedEdgeError('body_incomplete');
+    const whole = inPieces(sound);
+    const body: Body = async function* (look) {
+      yield* whole(look);
+      throw cut;
+    };
+    const intake = intakeOf(sound, body);
+    await expect(receiveTensors(deps, intake)).rejects.toBe(cut);
+    expect(await deps.blobs.size(intake.key)).toBeUndefined();
   });
 });

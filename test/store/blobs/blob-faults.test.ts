@@ -15,6 +15,12 @@ const small = large.subarray(0, 1000);
 const credentials = { region: 'eu-central-1', accessKeyId: 'test-key', secretAccessKey: 'test-secret' };
 const folder = () => mkdtemp(join(tmpdir(), 'fededge-blobs-'));
 
+const ways = {
+  'in pieces': put,
+  'at once': (store: BlobStore, key: string, bytes: Uint8Array) => store.put(key, [bytes]),
+};
+type Way = keyof typeof ways;
+
 describe('blobs on files', () => {
   test('an unusable folder is an outage, not a missing blob', async () => {
     const dir = await folder();
@@ -22,6 +28,7 @@ describe('blobs on files', () => {
     const store = createFileBlobs({ dir: join(dir, 'file') });
     await expect(store.check()).rejects.toThrow(BlobUnavailableError);
     await expect(store.create('update/x')).rejects.toThrow(BlobUnavailableError);
+    await expect(store.put('update/x', [small])).rejects.toThrow(BlobUnavailableError);
     await rm(dir, { recursive: true });
   });
 
@@ -38,7 +45,14 @@ describe('blobs on files', () => {
     await rm(dir, { recursive: true });
   });
 
-  test.each(['datasync', 'sync'] as const)('a %s that fails leaves nothing behind', async (call) => {
+  test.each<['datasync' | 'sync' | 'writev', Way]>([
+    ['datasync', 'in pieces'],
+    ['sync', 'in pieces'],
+    ['writev', 'in pieces'],
+    ['datasync', 'at once'],
+    ['sync', 'at once'],
+    ['writev', 'at once'],
+  ])('a %s that fails leaves nothing behind, written %s', async (call, way) => {
     const dir = await folder();
     const store = createFileBlobs({ dir });
     await put(store, 'update/before', large.subarray(0, 10));
@@ -46,11 +60,11 @@ describe('blobs on files', () => {
     const failure = Object.assign(new Error('EIO: i/o error'), { syscall: call });
     const broken = vi.spyOn(Object.getPrototypeOf(handle), call).mockRejectedValue(failure);
     await handle.close();
-    await expect(put(store, 'update/x', large)).rejects.toThrow(BlobUnavailableError);
+    await expect(ways[way](store, 'update/x', large)).rejects.toThrow(BlobUnavailableError);
     broken.mockRestore();
     expect(await store.size('update/x')).toBeUndefined();
     expect(await readdir(join(dir, '.tmp'))).toEqual([]);
-    await put(store, 'update/x', large);
+    await ways[way](store, 'update/x', large);
     expect(await store.size('update/x')).toBe(large.length);
     await rm(dir, { recursive: true });
   });
@@ -87,30 +101,35 @@ describe('blobs on files', () => {
     await rm(dir, { recursive: true });
   });
 
-  test.each(['blob.after_temp_write', 'blob.after_fsync'])(
-    'a stop at %s leaves nothing behind',
-    async (point) => {
+  test.each<[string, Way]>([
+    ['blob.after_temp_write', 'in pieces'],
+    ['blob.after_fsync', 'in pieces'],
+    ['blob.after_temp_write', 'at once'],
+    ['blob.after_fsync', 'at once'],
+  ])('a stop at %s leaves nothing behind, written %s', async (point, way) => {
+    const dir = await folder();
+    const failpoint = (name: string) => {
+      if (name === point) throw new Error('stopped here');
+    };
+    const store = createFileBlobs({ dir, failpoint });
+    await expect(ways[way](store, 'update/x', large)).rejects.toThrow('stopped here');
+    expect(await store.size('update/x')).toBeUndefined();
+    expect(await readdir(join(dir, '.tmp')).catch(() => [])).toEqual([]);
+    await rm(dir, { recursive: true });
+  });
+
+  test.each<Way>(['in pieces', 'at once'])(
+    'names its failpoints before and after the sync, and leaves one link, written %s',
+    async (way) => {
       const dir = await folder();
-      const failpoint = (name: string) => {
-        if (name === point) throw new Error('stopped here');
-      };
-      const store = createFileBlobs({ dir, failpoint });
-      await expect(put(store, 'update/x', large)).rejects.toThrow('stopped here');
-      expect(await store.size('update/x')).toBeUndefined();
-      expect(await readdir(join(dir, '.tmp'))).toEqual([]);
+      const passed: string[] = [];
+      const store = createFileBlobs({ dir, failpoint: (name) => void passed.push(name) });
+      await ways[way](store, 'update/x', large.subarray(0, 10));
+      expect(passed).toEqual(['blob.after_temp_write', 'blob.after_fsync']);
+      expect((await stat(join(dir, 'update/x'))).nlink).toBe(1);
       await rm(dir, { recursive: true });
     },
   );
-
-  test('names its failpoints before and after the sync, and leaves one link', async () => {
-    const dir = await folder();
-    const passed: string[] = [];
-    const store = createFileBlobs({ dir, failpoint: (name) => void passed.push(name) });
-    await put(store, 'update/x', large.subarray(0, 10));
-    expect(passed).toEqual(['blob.after_temp_write', 'blob.after_fsync']);
-    expect((await stat(join(dir, 'update/x'))).nlink).toBe(1);
-    await rm(dir, { recursive: true });
-  });
 });
 
 describe('blobs on a troubled S3', () => {

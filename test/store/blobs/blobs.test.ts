@@ -135,6 +135,24 @@ describe.each(rigs)('blobs on $name', ({ make, lacks, isFile }) => {
     },
   );
 
+  test.each([0, 1, 65_529, partBytes + 1])('puts %i bytes that are at hand', async (length) => {
+    const key = newKey();
+    const bytes = large.subarray(0, length);
+    const memory = Buffer.from(bytes);
+    await store.put(key, [memory.subarray(0, 7), new Uint8Array(0), memory.subarray(7)]);
+    memory.fill(0xee);
+    expect((await get(store, key)).equals(bytes)).toBe(true);
+    expect(await rig.temporary()).toBe(0);
+  });
+
+  test('puts nothing in the place of another', async ({ skip }) => {
+    skip(lacks['write-once'] !== undefined, lacks['write-once']);
+    const key = newKey();
+    await store.put(key, [large.subarray(0, 10)]);
+    await expect(store.put(key, [large.subarray(10, 20)])).rejects.toThrow(BlobExistsError);
+    expect((await get(store, key)).equals(large.subarray(0, 10))).toBe(true);
+  });
+
   test('keeps a blob of several parts, written without knowing its size', async () => {
     const key = newKey();
     const writer = await store.create(key);

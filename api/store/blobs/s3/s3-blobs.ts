@@ -1,4 +1,12 @@
-import { assertKey, assertPrefix, type BlobStore, blobBytes, type Failpoint } from '../blob-store.ts';
+import {
+  assertKey,
+  assertPrefix,
+  type BlobStore,
+  type BlobWriter,
+  blobBytes,
+  countBytes,
+  type Failpoint,
+} from '../blob-store.ts';
 import { createPatience } from './s3-patience.ts';
 import { readS3Object } from './s3-reader.ts';
 import {
@@ -28,12 +36,18 @@ export function createS3Blobs(options: S3Options & { partBytes?: number; failpoi
     assertKey(key);
     return prefix + key;
   };
+  function createWriter(key: string, bytes?: number): BlobWriter {
+    const names = { key, objectKey: objectKey(key) };
+    const patience = newPatience();
+    const sendInTime: SendS3 = (request) => send(request, patience);
+    return createS3Writer(sendInTime, names, { partBytes, failpoint }, bytes);
+  }
   return {
-    async create(key, expected) {
-      const names = { key, objectKey: objectKey(key) };
-      const patience = newPatience();
-      const sendInTime: SendS3 = (request) => send(request, patience);
-      return createS3Writer(sendInTime, names, { partBytes, failpoint }, expected?.bytes);
+    create: async (key, expected) => createWriter(key, expected?.bytes),
+    async put(key, chunks) {
+      const writer = createWriter(key, countBytes(chunks));
+      await writer.write(chunks);
+      await writer.commit();
     },
     read: (key, range) =>
       blobBytes(readS3Object(send, { key, objectKey: objectKey(key) }, newPatience(), range)),
