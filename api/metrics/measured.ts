@@ -5,7 +5,6 @@ import {
   type BlobStore,
   type BlobWriter,
   blobBytes,
-  countBytes,
 } from '../store/blobs/blob-store.ts';
 import type { Database } from '../store/database.ts';
 import type { Metrics } from './metrics.ts';
@@ -50,11 +49,6 @@ export function measureBlobs(blobs: BlobStore, { blobOperations, blobBytes: byte
     },
   });
   return {
-    async put(key, chunks) {
-      const written = countBytes(chunks);
-      await counted('write', () => blobs.put(key, chunks));
-      bytes.inc({ direction: 'written' }, written);
-    },
     create: async (key, options) => measureWriter(await counted('create', () => blobs.create(key, options))),
     read(...request) {
       const chunks = blobs.read(...request);

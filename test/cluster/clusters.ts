@@ -36,7 +36,7 @@ export async function openCluster(options: ClusterOptions): Promise<Cluster> {
   return given ? await useGiven(given, options) : await bringUp(options);
 }
 
-/** Go's compiler is only needed until they are there. Waits for a build that is under way. Throws NoClusterError. */
+/** What the cluster runs; Go's compiler is only needed the first time. Waits for a build that is under way. Throws NoClusterError. */
 export async function buildPrograms(options: Omit<ClusterOptions, 'state'>): Promise<void> {
   const { signal, say } = options;
   if (process.platform !== 'linux') throw new NoClusterError('the cluster of its own needs Linux');

@@ -42,12 +42,14 @@ export function createQuickUpdates(deps: Deps, guards: Guards, failures: Failure
   ): Promise<Received | undefined> {
     const { incoming } = request;
     const { assignment, declared } = announced;
-    const device = await Promise.resolve(announced.device).catch(() => undefined);
-    if (!device || !deps.credentials.assignments.find(device.id, assignment, deps.clock.now())) return;
     const path = incoming.url!;
-    const { told, refusal } = countRequest(guards, incoming, device, path);
+    let told: readonly string[] = [];
     try {
-      if (refusal) throw refusal;
+      const device = await announced.device;
+      if (!deps.credentials.assignments.find(device.id, assignment, deps.clock.now())) return undefined;
+      const counted = countRequest(guards, incoming, device, path);
+      told = counted.told;
+      if (counted.refusal) throw counted.refusal;
       const receipt = await submitUpdate(deps, device, assignment, declared);
       deps.metrics.uploadedBytes.inc({ operation: OPERATION }, declared.bytes);
       return { admitted: { ...request, operation: OPERATION, path, told }, receipt };

@@ -5,10 +5,10 @@ import { FedEdgeError } from '../../domain/errors.ts';
 import type { TensorHeader } from '../../domain/tensors.ts';
 import type { Scanner } from '../../kernels/scanners.ts';
 import type { Sealer } from '../../kernels/seals.ts';
-import type { BlobWriter } from '../../store/blobs/blob-store.ts';
+import { type BlobWriter, countBytes } from '../../store/blobs/blob-store.ts';
 import { createTensorStream, type StreamedFile, TensorFault } from './tensor-stream.ts';
 
-export interface ReceivedTensors {
+interface ReceivedTensors {
   header: TensorHeader;
   norm: number;
 }
@@ -39,31 +39,28 @@ export async function receiveTensors(
 ): Promise<ReceivedTensors> {
   const { key, bytes } = intake;
   const check = checkTensors(intake, createScanner());
+  let received: ReceivedTensors | undefined;
   let writer: BlobWriter | undefined;
-  /** What came in one go and has been put. */
-  let whole: ReceivedTensors | undefined;
-
-  async function keep(publish: () => Promise<void>): Promise<ReceivedTensors> {
-    const received = check.finish();
-    await intake.announced;
-    await publish();
-    return received;
-  }
-
   try {
     // A large body is not asked for in vain; a small one is on its way already.
     if (bytes > MAX_GATHERED_BYTES) writer = await blobs.create(key, { bytes });
     for await (const pieces of intake.body(check.push)) {
-      if (!writer && check.hasAll()) whole = await keep(() => blobs.put(key, pieces));
-      else {
+      if (!writer && countBytes(pieces) === bytes) {
+        received = check.finish();
+        await intake.announced;
+        writer = await blobs.create(key, { whole: pieces });
+      } else {
         writer ??= await blobs.create(key, { bytes });
         await writer.write(pieces);
       }
     }
-    return whole ?? (await keep(async () => writer?.commit()));
+    received ??= check.finish();
+    if (writer?.bytes !== bytes) throw new FedEdgeError('body_incomplete');
+    await intake.announced;
+    await writer.commit();
+    return received;
   } catch (error) {
-    // What cannot be deleted now is swept: nobody refers to it.
-    await (whole ? blobs.delete(key).catch(() => undefined) : writer?.abort());
+    await writer?.abort();
     throw error instanceof TensorFault
       ? new FedEdgeError('malformed', { reason: error.message }, { cause: error })
       : error;
@@ -82,7 +79,6 @@ function checkTensors(intake: Intake, scanner: Scanner) {
       intake.sealer?.push(piece);
       seen += piece.byteLength;
     },
-    hasAll: () => seen === intake.bytes,
     /** After the last piece. */
     finish(): ReceivedTensors {
       if (seen !== intake.bytes) throw new FedEdgeError('body_incomplete');

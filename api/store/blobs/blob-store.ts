@@ -2,20 +2,15 @@
  * Write-once bytes under a key like `update/<uuid>`. What is written streams through in chunks; a store holds a
  * few megabytes a writer at most, whatever the blob's size. Faults are the errors below, all with their cause.
  *
- * Until `commit` or `put` has resolved a key may stand for torn bytes, and after a power loss it may for good: that a blob is whole
+ * Until `commit` has resolved a key may stand for torn bytes, and after a power loss it may for good: that a blob is whole
  * is said by whoever refers to it, in the database, and by nothing in the store.
  */
 export interface BlobStore {
   /**
    * Opens a blob to write; nothing is visible under the key before `commit()`, and what is then seen is durable when
-   * that resolves. `bytes` is the expected size, a hint: large blobs choose their parts by it.
+   * that resolves.
    */
-  create(key: string, options?: { bytes?: number }): Promise<BlobWriter>;
-  /**
-   * Writes a blob that is at hand, in fewer steps: it is durable and visible when this resolves. The caller may use the
-   * chunks' memory again when it settles. Throws BlobExistsError when the key was taken.
-   */
-  put(key: string, chunks: readonly Uint8Array[]): Promise<void>;
+  create(key: string, options?: CreateOptions): Promise<BlobWriter>;
   /**
    * The bytes [start, end) (cut to the blob's size; the whole without a range) in chunks of at most 512 KiB. A chunk
    * is valid until the next one is asked for: its memory is used again. Throws BlobMissingError. Nothing is opened
@@ -28,10 +23,20 @@ export interface BlobStore {
   delete(key: string): Promise<void>;
   /** The blobs, committed or about to be, whose keys begin with `prefix`, in no promised order. */
   list(prefix: string): AsyncIterable<{ key: string; bytes: number; modifiedAt: Date }>;
-  /** Deletes unfinished writes that were begun, or last added to, before `before`; returns how many. */
+  /** Deletes drafts that were begun, or last added to, before `before`; returns how many. */
   sweepTemporary(before: Date): Promise<number>;
   /** Throws BlobUnavailableError when the store cannot be used now. */
   check(): Promise<void>;
+}
+
+export interface CreateOptions {
+  /** The expected size, a hint: large blobs choose their parts by it. */
+  bytes?: number;
+  /**
+   * What is written first, where that will be all: a store may then do without a draft, the name is there at once, and
+   * BlobExistsError comes now instead of at the commit. The caller may use the memory again when `create` settles.
+   */
+  whole?: readonly Uint8Array[];
 }
 
 /** One write. Call its methods one at a time, each after the one before has resolved. */

@@ -13,13 +13,13 @@ import {
 } from './blob-store.ts';
 import { asOutage, isMissing, outages } from './file-outages.ts';
 import { readChunks } from './file-reader.ts';
-import { createFileWriter, putFile } from './file-writer.ts';
+import { createFileWriter } from './file-writer.ts';
 import { createFolders, type Folders } from './folders.ts';
 import { createSharedChunks, type SharedChunks } from './shared-chunks.ts';
 
 /**
- * Blobs as files below `dir` (made if missing); unfinished ones in `dir/.tmp`. Several processes of one host may
- * use one folder. Failpoints: `blob.after_temp_write` (all bytes handed to the system), `blob.after_fsync`
+ * Blobs as files below `dir` (made if missing); drafts in `dir/.tmp`. Several processes of one host may use one
+ * folder. Failpoints: `blob.after_temp_write` (all bytes handed to the system), `blob.after_fsync`
  * (durable and visible, and nobody knows of it yet).
  */
 export function createFileBlobs(options: { dir: string; failpoint?: Failpoint }): BlobStore {
@@ -33,8 +33,8 @@ export function createFileBlobs(options: { dir: string; failpoint?: Failpoint })
     return join(dir, key);
   };
   return {
-    create: (key) => outages(async () => createFileWriter(context, key, pathOf(key))),
-    put: (key, content) => outages(async () => putFile(context, key, pathOf(key), content)),
+    create: (key, options) =>
+      outages(async () => createFileWriter(context, key, pathOf(key), options?.whole)),
     read(key, range) {
       const path = pathOf(key);
       return blobBytes(readFileBlob(key, { path, range, chunks }), range ? undefined : path);

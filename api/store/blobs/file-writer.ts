@@ -12,85 +12,64 @@ interface Context {
   failpoint: Failpoint;
 }
 
-/** Writes the blob `key` to a temporary file that `commit` publishes as `path`. */
-export async function createFileWriter(context: Context, key: string, path: string): Promise<BlobWriter> {
-  const draft = join(context.temporary, randomUUID());
-  const handle = await context.folders.within(context.temporary, () => open(draft, 'wx'));
+/**
+ * Writes the blob `key` to a draft that `commit` publishes as `path`; a whole one as `path` itself, which spares it three
+ * steps: nobody refers to the name before the commit.
+ */
+export async function createFileWriter(
+  context: Context,
+  key: string,
+  path: string,
+  whole?: readonly Uint8Array[],
+): Promise<BlobWriter> {
+  const { folders, failpoint } = context;
+  const draft = whole ? undefined : join(context.temporary, randomUUID());
+  /** Taken away if the write ends early. */
+  let name = draft ?? path;
+  const handle = await openNew(folders, name, key);
   const file = appendTo(handle);
 
   async function persist(): Promise<void> {
-    await context.failpoint('blob.after_temp_write');
-    await publish(context.folders, draft, path, key);
-    await Promise.all([orUnlink(path, () => syncPublished(context, handle, path)), dropDraft()]);
-    void close(handle);
+    await failpoint('blob.after_temp_write');
+    if (draft !== undefined) {
+      await publish(folders, draft, path, key);
+      name = path;
+    }
+    await Promise.all([syncPublished(), draft !== undefined && remove(draft)]);
+    // All is on the disk: to wait for this would be to wait for a thread.
+    void close();
+  }
+
+  /** The file and its name together: a journal writes both in one go, and whoever waits for it waits half as long. */
+  async function syncPublished(): Promise<void> {
+    const syncs = [handle.datasync(), folders.sync(dirname(path))];
+    for (const result of await Promise.allSettled(syncs))
+      if (result.status === 'rejected') throw result.reason;
+    await failpoint('blob.after_fsync');
   }
 
   async function drop(): Promise<void> {
     await file.settled();
-    await Promise.all([close(handle), dropDraft()]);
+    await Promise.all([close(), remove(name)]);
   }
 
-  // Nothing depends on it: a draft that stays is swept.
-  const dropDraft = () => unlink(draft).catch(() => {});
+  // Nothing depends on these: the bytes were synced, or are not wanted; a draft that stays is swept, a blob with its row.
+  const close = () => handle.close().catch(() => {});
+  const remove = (file: string) => unlink(file).catch(() => {});
 
   const add = (chunks: readonly Uint8Array[]) => outages(() => file.add(chunks));
-  return writeOnce(key, { bytes: file.bytes, add, publish: () => outages(persist), drop });
+  const writer = writeOnce(key, { bytes: file.bytes, add, publish: () => outages(persist), drop });
+  if (whole) await writer.write(whole);
+  return writer;
 }
 
-/** Writes all of the blob `key` as `path` itself, which spares a draft: nobody refers to the name before this resolves. */
-export async function putFile(
-  context: Context,
-  key: string,
-  path: string,
-  chunks: readonly Uint8Array[],
-): Promise<void> {
-  const handle = await context.folders.within(dirname(path), () => openNew(path, key));
+async function openNew(folders: Folders, path: string, key: string): Promise<FileHandle> {
   try {
-    await orUnlink(path, async () => {
-      await appendTo(handle).add(chunks);
-      await context.failpoint('blob.after_temp_write');
-      await syncPublished(context, handle, path);
-    });
-  } finally {
-    void close(handle);
-  }
-}
-
-async function openNew(path: string, key: string): Promise<FileHandle> {
-  try {
-    return await open(path, 'wx');
+    return await folders.within(dirname(path), () => open(path, 'wx'));
   } catch (error) {
     throw asExisting(error, key);
   }
 }
-
-/**
- * Makes a file and its name durable, together: a journal writes both in one go, and whoever waits for the commit waits half
- * as long.
- */
-async function syncPublished(
-  { folders, failpoint }: Context,
-  handle: FileHandle,
-  path: string,
-): Promise<void> {
-  const syncs = [handle.datasync(), folders.sync(dirname(path))];
-  // Both are over before the file is closed.
-  for (const result of await Promise.allSettled(syncs)) if (result.status === 'rejected') throw result.reason;
-  await failpoint('blob.after_fsync');
-}
-
-/** If `work` fails, nothing is left under the name. */
-async function orUnlink(path: string, work: () => Promise<void>): Promise<void> {
-  try {
-    await work();
-  } catch (error) {
-    await unlink(path).catch(() => {});
-    throw error;
-  }
-}
-
-/** Nothing depends on it: the bytes were synced, or are not wanted. To wait for it would be to wait for a thread. */
-const close = (handle: FileHandle) => handle.close().catch(() => {});
 
 /** One write at a time, from the chunks' own memory. */
 function appendTo(handle: FileHandle) {

@@ -84,10 +84,6 @@ export function markBlobs(blobs: BlobStore, record: StoreRecord, { lookMs }: { l
       await marked();
       return blobs.create(key, options);
     },
-    async put(key, chunks) {
-      await marked();
-      await blobs.put(key, chunks);
-    },
     async size(key) {
       const size = await blobs.size(key);
       if (size === undefined) await confirmLost(key);
@@ -110,9 +106,12 @@ async function leaveMarker(blobs: BlobStore, marker: string): Promise<void> {
   const text = Buffer.from(
     'Here are the blobs of a FedEdge federation. Without this file it takes them for lost.\n',
   );
+  const writer = await blobs.create(marker, { bytes: text.length });
   try {
-    await blobs.put(marker, [text]);
+    await writer.write(text);
+    await writer.commit();
   } catch (error) {
+    await writer.abort();
     // Another process was faster.
     if (!(error instanceof BlobExistsError)) throw error;
   }

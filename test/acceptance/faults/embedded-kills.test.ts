@@ -50,7 +50,7 @@ describe('the embedded server, killed', { timeout: 120_000 }, () => {
     await work.stop();
     await federation.settle();
     await checkInvariants(federation);
-    // A file that is at hand is written under its own name; a version's comes by and by.
+    // What comes by and by is written as a draft.
     if (failpoint === 'publish.mid_blob') expect(drafts).not.toEqual([]);
   });
 

@@ -55,7 +55,7 @@ it.each(faultModes)(
       const version = await findVersion(test.deps.db.pool, id, 1);
       expect((await bytesAfterSweep(version!.blobKey)).equals(file), what).toBe(true);
     });
-    expect(failed).toEqual(expect.arrayContaining(['put of a blob', 'begin', 'commit']));
+    expect(failed).toEqual(expect.arrayContaining(['create', 'commit of a blob', 'begin', 'commit']));
   },
 );
 
@@ -71,5 +71,5 @@ it.each(faultModes)('each call of an evaluation set that is put may fail %s: it 
     const { evaluationKey } = await storedModel(name);
     expect((await bytesAfterSweep(evaluationKey!)).equals(file), what).toBe(true);
   });
-  expect(failed).toEqual(expect.arrayContaining(['put of a blob', 'begin', 'commit']));
+  expect(failed).toEqual(expect.arrayContaining(['create', 'commit of a blob', 'begin', 'commit']));
 });

@@ -233,26 +233,33 @@ describe('hostile headers', () => {
 
 describe('the store', () => {
   const outage = new Error('the disk is full');
-  /** What the intake asked of it. */
-  function watchedStore({ broken = false } = {}) {
+  /** What the intake asked of it; `broken` is what fails. */
+  function watchedStore({ broken }: { broken?: 'create' | 'write' | 'commit' } = {}) {
     const asked: string[] = [];
     const { blobs } = deps;
     const ask = (what: string) => {
       asked.push(what);
-      if (broken) throw outage;
+      if (broken === what) throw outage;
     };
-    const store: typeof blobs = {
-      ...blobs,
-      async create(...request) {
-        ask('create');
-        return blobs.create(...request);
-      },
-      async put(...request) {
-        ask('put');
-        await blobs.put(...request);
-      },
+    const create: typeof blobs.create = async (key, options) => {
+      ask('create');
+      const writer = await blobs.create(key, options);
+      return {
+        get bytes() {
+          return writer.bytes;
+        },
+        async write(chunks) {
+          ask('write');
+          await writer.write(chunks);
+        },
+        async commit() {
+          ask('commit');
+          await writer.commit();
+        },
+        abort: () => writer.abort(),
+      };
     };
-    return { asked, deps: { ...deps, blobs: store } };
+    return { asked, deps: { ...deps, blobs: { ...blobs, create } } };
   }
   type Body = Parameters<typeof receiveTensors>[1]['body'];
   const inPieces = (...pieces: Uint8Array[]): Body =>
@@ -271,7 +278,7 @@ describe('the store', () => {
     const { asked, deps: watched } = watchedStore();
     const intake = intakeOf(sound, inPieces(sound));
     await receiveTensors(watched, intake);
-    expect(asked).toEqual(['put']);
+    expect(asked).toEqual(['create', 'commit']);
     expect(await deps.blobs.size(intake.key)).toBe(sound.length);
   });
 
@@ -279,7 +286,25 @@ describe('the store', () => {
     const { asked, deps: watched } = watchedStore();
     const intake = intakeOf(sound, inPieces(sound.subarray(0, 20), sound.subarray(20)));
     await receiveTensors(watched, intake);
-    expect(asked).toEqual(['create']);
+    expect(asked).toEqual(['create', 'write', 'write', 'commit']);
+    expect(await deps.blobs.size(intake.key)).toBe(sound.length);
+  });
+
+  it('takes no harm from a piece without bytes', async () => {
+    const nothing = new Uint8Array();
+    const intake = intakeOf(sound, inPieces(nothing, sound, nothing));
+    await receiveTensors(deps, intake);
+    expect(await deps.blobs.size(intake.key)).toBe(sound.length);
+  });
+
+  it('does not show what nobody was told of yet', async () => {
+    const { promise: announced, resolve } = Promise.withResolvers<void>();
+    const intake = { ...intakeOf(sound, inPieces(sound)), announced };
+    const received = receiveTensors(deps, intake);
+    await new Promise((after) => setTimeout(after, 20));
+    expect(await deps.blobs.size(intake.key)).toBeUndefined();
+    resolve();
+    await received;
     expect(await deps.blobs.size(intake.key)).toBe(sound.length);
   });
 
@@ -291,7 +316,7 @@ describe('the store', () => {
   });
 
   it('is open before a large body is asked for', async () => {
-    const { deps: broken } = watchedStore({ broken: true });
+    const { deps: broken } = watchedStore({ broken: 'create' });
     const large = tensorFile([{ name: 'a', shape: [200_000] }]);
     let isAsked = false;
     const body: Body = async function* () {
@@ -302,25 +327,30 @@ describe('the store', () => {
     expect(isAsked).toBe(false);
   });
 
-  it.each([[[sound]], [[sound.subarray(0, 20), sound.subarray(20)]]])(
-    'may fail, and nothing is left',
-    async (pieces) => {
-      const { deps: broken } = watchedStore({ broken: true });
-      const intake = intakeOf(sound, inPieces(...pieces));
-      await expect(receiveTensors(broken, intake)).rejects.toBe(outage);
-      expect(await deps.blobs.size(intake.key)).toBeUndefined();
-    },
-  );
+  const cut = [sound.subarray(0, 20), sound.subarray(20)];
+  it.each([
+    ['create', [sound]],
+    ['commit', [sound]],
+    ['create', cut],
+    ['write', cut],
+    ['commit', cut],
+  ] as const)('may fail at %s, and nothing is left', async (broken, pieces) => {
+    const { deps: failing } = watchedStore({ broken });
+    const intake = intakeOf(sound, inPieces(...pieces));
+    await expect(receiveTensors(failing, intake)).rejects.toBe(outage);
+    expect(await deps.blobs.size(intake.key)).toBeUndefined();
+    expect(await readdir(join(dir, '.tmp'))).toEqual([]);
+  });
 
   it('keeps nothing of a body that fails when all of it was there', async () => {
-    const cut = new FedEdgeError('body_incomplete');
+    const incomplete = new FedEdgeError('body_incomplete');
     const whole = inPieces(sound);
     const body: Body = async function* (look) {
       yield* whole(look);
-      throw cut;
+      throw incomplete;
     };
     const intake = intakeOf(sound, body);
-    await expect(receiveTensors(deps, intake)).rejects.toBe(cut);
+    await expect(receiveTensors(deps, intake)).rejects.toBe(incomplete);
     expect(await deps.blobs.size(intake.key)).toBeUndefined();
   });
 });

@@ -167,16 +167,14 @@ function appendOf(file: Buffer, start: number): Append {
 const lookUp = expect.stringContaining('select "rounds"."kind"');
 /** The whole transaction of an update. */
 const accept = expect.stringContaining('select accept_updates(');
-/** A blob that comes by and by. */
-const written = ['create', 'write', 'commit of a blob'];
-/** What each part asks for. */
-const calls: Record<Part, unknown> = {
-  intake: expect.arrayContaining([lookUp, accept, 'put of a blob']),
+/** What each part asks for besides what all of them write. */
+const also: Record<Part, unknown> = {
+  intake: expect.arrayContaining([lookUp, accept]),
   'intake after a poll': expect.not.arrayContaining([lookUp]),
-  'intake by and by': expect.arrayContaining([lookUp, accept, ...written]),
-  'resumable intake': expect.arrayContaining([lookUp, accept, 'begin', 'commit', 'read', ...written]),
-  fold: expect.arrayContaining(['begin', 'commit', 'read', 'read of a file', ...written]),
-  publish: expect.arrayContaining(['begin', 'commit', 'read', 'read of a file', ...written]),
+  'intake by and by': expect.arrayContaining([lookUp, accept, 'write']),
+  'resumable intake': expect.arrayContaining([lookUp, accept, 'begin', 'commit', 'read', 'write']),
+  fold: expect.arrayContaining(['begin', 'commit', 'read', 'read of a file']),
+  publish: expect.arrayContaining(['begin', 'commit', 'read', 'read of a file']),
 };
 
 describe.each(parts)('each call of the database and the blob store in %s', { timeout: 180_000 }, (part) => {
@@ -185,8 +183,9 @@ describe.each(parts)('each call of the database and the blob store in %s', { tim
       expect(await playRound(part, disturbed), what).toBe(expected);
     });
     // The story is not empty: all kinds of calls are among those that failed.
-    expect(failed.length).toBeGreaterThan(2);
-    expect(failed).toEqual(calls[part]);
+    expect(failed.length).toBeGreaterThan(3);
+    expect(failed).toEqual(expect.arrayContaining(['create', 'commit of a blob']));
+    expect(failed).toEqual(also[part]);
     expect(await findFaults(test.deps)).toEqual([]);
   });
 });

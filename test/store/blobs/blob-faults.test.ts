@@ -17,7 +17,8 @@ const folder = () => mkdtemp(join(tmpdir(), 'fededge-blobs-'));
 
 const ways = {
   'in pieces': put,
-  'at once': (store: BlobStore, key: string, bytes: Uint8Array) => store.put(key, [bytes]),
+  'at once': async (store: BlobStore, key: string, bytes: Uint8Array) =>
+    (await store.create(key, { whole: [bytes] })).commit(),
 };
 type Way = keyof typeof ways;
 
@@ -28,7 +29,7 @@ describe('blobs on files', () => {
     const store = createFileBlobs({ dir: join(dir, 'file') });
     await expect(store.check()).rejects.toThrow(BlobUnavailableError);
     await expect(store.create('update/x')).rejects.toThrow(BlobUnavailableError);
-    await expect(store.put('update/x', [small])).rejects.toThrow(BlobUnavailableError);
+    await expect(store.create('update/x', { whole: [small] })).rejects.toThrow(BlobUnavailableError);
     await rm(dir, { recursive: true });
   });
 

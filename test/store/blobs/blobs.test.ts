@@ -135,22 +135,33 @@ describe.each(rigs)('blobs on $name', ({ make, lacks, isFile }) => {
     },
   );
 
-  test.each([0, 1, 65_529, partBytes + 1])('puts %i bytes that are at hand', async (length) => {
+  test.each([0, 1, 65_529, partBytes + 1])('keeps %i bytes that are there at once', async (length) => {
     const key = newKey();
     const bytes = large.subarray(0, length);
     const memory = Buffer.from(bytes);
-    await store.put(key, [memory.subarray(0, 7), new Uint8Array(0), memory.subarray(7)]);
+    const whole = [memory.subarray(0, 7), new Uint8Array(0), memory.subarray(7)];
+    const writer = await store.create(key, { whole });
     memory.fill(0xee);
+    expect(writer.bytes).toBe(length);
+    await writer.commit();
     expect((await get(store, key)).equals(bytes)).toBe(true);
     expect(await rig.temporary()).toBe(0);
   });
 
-  test('puts nothing in the place of another', async ({ skip }) => {
+  test('puts nothing that is there at once in the place of another', async ({ skip }) => {
     skip(lacks['write-once'] !== undefined, lacks['write-once']);
     const key = newKey();
-    await store.put(key, [large.subarray(0, 10)]);
-    await expect(store.put(key, [large.subarray(10, 20)])).rejects.toThrow(BlobExistsError);
+    await put(store, key, large.subarray(0, 10));
+    const again = async () => (await store.create(key, { whole: [large.subarray(10, 20)] })).commit();
+    await expect(again()).rejects.toThrow(BlobExistsError);
     expect((await get(store, key)).equals(large.subarray(0, 10))).toBe(true);
+  });
+
+  test('leaves nothing of what was there at once, and is not wanted', async () => {
+    const key = newKey();
+    const writer = await store.create(key, { whole: [large.subarray(0, 10)] });
+    await writer.abort();
+    expect(await store.size(key)).toBeUndefined();
   });
 
   test('keeps a blob of several parts, written without knowing its size', async () => {

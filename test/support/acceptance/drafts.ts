@@ -4,7 +4,7 @@ import { join } from 'node:path';
 /** A blob's draft that is older was left by a writer that died: a sweep takes it away. */
 const DRAFT_LIMIT_MS = 3_600_000;
 
-/** Blobs that are being written, or whose writer died. */
+/** Drafts of blobs that are being written, or whose writer died; what came in one go has none. */
 async function listDrafts(dataDir: string): Promise<string[]> {
   const folder = join(dataDir, 'blobs', '.tmp');
   return (await readdir(folder).catch(() => [])).map((name) => join(folder, name));

@@ -44,7 +44,7 @@ pack_pause() {
 
 # One build at a time; the others find what they need afterwards.
 exec 9>"$bin/.lock"
-flock 9
+flock -n 9 || { say 'waiting for another build'; flock 9; }
 command -v go >/dev/null || { say "Go 1.24 or newer is needed" >&2; exit 1; }
 
 # The servers say their version by what the linker stamps into them.

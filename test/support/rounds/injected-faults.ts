@@ -185,7 +185,6 @@ function failingBlobs(blobs: BlobStore, trigger: Trigger): BlobStore {
       }
       return failingWriter(writer);
     },
-    put: (key, chunks) => call('put of a blob', () => blobs.put(key, chunks)),
     read: (key, range) => failingBytes(blobs.read(key, range), trigger),
     size: (key) => call('size', () => blobs.size(key)),
     delete: (key) => call('delete', () => blobs.delete(key)),

@@ -2,7 +2,6 @@ import {
   assertKey,
   assertPrefix,
   type BlobStore,
-  type BlobWriter,
   blobBytes,
   countBytes,
   type Failpoint,
@@ -36,18 +35,15 @@ export function createS3Blobs(options: S3Options & { partBytes?: number; failpoi
     assertKey(key);
     return prefix + key;
   };
-  function createWriter(key: string, bytes?: number): BlobWriter {
-    const names = { key, objectKey: objectKey(key) };
-    const patience = newPatience();
-    const sendInTime: SendS3 = (request) => send(request, patience);
-    return createS3Writer(sendInTime, names, { partBytes, failpoint }, bytes);
-  }
   return {
-    create: async (key, expected) => createWriter(key, expected?.bytes),
-    async put(key, chunks) {
-      const writer = createWriter(key, countBytes(chunks));
-      await writer.write(chunks);
-      await writer.commit();
+    async create(key, { bytes, whole } = {}) {
+      const names = { key, objectKey: objectKey(key) };
+      const patience = newPatience();
+      const sendInTime: SendS3 = (request) => send(request, patience);
+      const expected = whole ? countBytes(whole) : bytes;
+      const writer = createS3Writer(sendInTime, names, { partBytes, failpoint }, expected);
+      if (whole) await writer.write(whole);
+      return writer;
     },
     read: (key, range) =>
       blobBytes(readS3Object(send, { key, objectKey: objectKey(key) }, newPatience(), range)),
