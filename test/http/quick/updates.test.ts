@@ -115,6 +115,12 @@ async function countMeasured(status: string): Promise<number> {
   return values.find(isMeant)?.value ?? 0;
 }
 
+/** Updates that ended before they had come. */
+async function countCut(): Promise<number> {
+  const { values } = await test.deps.metrics.admissions.get();
+  return values.find(({ labels }) => labels.admission === 'body_incomplete')?.value ?? 0;
+}
+
 describe('an update of an assignment that was just told', () => {
   it('is taken at once, recorded and measured', async () => {
     const before = await countMeasured('2xx');
@@ -231,10 +237,6 @@ describe('is refused as the operation refuses', () => {
     const connection = openRaw(quickServer.port);
     connection.send(requestHead('PUT', path(), headersOf(file)));
     connection.send(file.subarray(0, file.length - 1));
-    const countCut = async () =>
-      (await test.deps.metrics.admissions.get()).values.find(
-        ({ labels }) => labels.admission === 'body_incomplete',
-      )?.value ?? 0;
     const before = await countCut();
     connection.socket.end();
     await expect.poll(countCut).toBe(before + 1);
@@ -254,6 +256,40 @@ describe('is refused as the operation refuses', () => {
     expect(await answer.json()).toMatchObject({ code: 'device_revoked' });
     expect(await recorded()).toEqual([]);
     await revoke('active');
+  });
+
+  it('what is cut while the key is looked up', async () => {
+    const before = await countCut();
+    test.clock.advance(60_000);
+    const connection = openRaw(quickServer.port);
+    connection.send(requestHead('PUT', path(), headersOf(file)));
+    connection.send(file.subarray(0, 10));
+    await expect.poll(() => wasQuick).toBe(true);
+    connection.socket.destroy();
+    await expect.poll(countCut).toBe(before + 1);
+    expect(await recorded()).toEqual([]);
+    expect((await send(file)).status).toBe(201);
+  });
+
+  it('all, with a time to come again, while the key cannot be looked up', async () => {
+    const pool = new Proxy(test.deps.db.pool, {
+      get() {
+        throw Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' });
+      },
+    });
+    const { app, quick } = createApi({ ...test.deps, db: { ...test.deps.db, pool } });
+    const broken = await listen({ fetch: app.fetch, quick }, { host: '127.0.0.1', port: 0 });
+    try {
+      test.clock.advance(60_000);
+      const before = await countMeasured('5xx');
+      const answer = await send(file, {}, broken);
+      expect(answer.status).toBe(503);
+      expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0);
+      expect(await answer.json()).toMatchObject({ code: 'unavailable' });
+      expect(await countMeasured('5xx')).toBe(before + 1);
+    } finally {
+      await broken.close(0);
+    }
   });
 
   it('all, with a time to come again, while the store is away', async () => {
