@@ -54,10 +54,10 @@ export async function receiveTensors(
         await writer.write(pieces);
       }
     }
+    if ((writer?.bytes ?? 0) !== bytes) throw new FedEdgeError('body_incomplete');
     received ??= check.finish();
-    if (writer?.bytes !== bytes) throw new FedEdgeError('body_incomplete');
     await intake.announced;
-    await writer.commit();
+    await writer?.commit();
     return received;
   } catch (error) {
     await writer?.abort();
@@ -71,17 +71,14 @@ export async function receiveTensors(
 function checkTensors(intake: Intake, scanner: Scanner) {
   const stream = createTensorStream(intake, scanner);
   const hash = createHash('sha256');
-  let seen = 0;
   return {
     push(piece: Uint8Array): void {
       stream.push(piece);
       hash.update(piece);
       intake.sealer?.push(piece);
-      seen += piece.byteLength;
     },
     /** After the last piece. */
     finish(): ReceivedTensors {
-      if (seen !== intake.bytes) throw new FedEdgeError('body_incomplete');
       if (hash.digest('hex') !== intake.digest) throw new FedEdgeError('digest_mismatch');
       return stream.finish();
     },

@@ -7,8 +7,8 @@
  */
 export interface BlobStore {
   /**
-   * Opens a blob to write; nothing is visible under the key before `commit()`, and what is then seen is durable when
-   * that resolves.
+   * Opens a blob to write; nothing is visible under the key before `commit()`, unless it is `whole`, and what is then
+   * seen is durable when that resolves.
    */
   create(key: string, options?: CreateOptions): Promise<BlobWriter>;
   /**
