@@ -10,6 +10,11 @@ async function listDrafts(dataDir: string): Promise<string[]> {
   return (await readdir(folder).catch(() => [])).map((name) => join(folder, name));
 }
 
+/** Updates under their own names, also those whose writer died. */
+export function listUpdateFiles(dataDir: string): Promise<string[]> {
+  return readdir(join(dataDir, 'blobs', 'update')).catch(() => []);
+}
+
 /** Makes what dead writers left look old, so that the next sweep has to take it; what a living one has may go meanwhile. */
 export async function ageDrafts(dataDir: string): Promise<string[]> {
   const before = new Date(Date.now() - 2 * DRAFT_LIMIT_MS);
