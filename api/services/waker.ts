@@ -1,21 +1,21 @@
 import type { Channel } from '../store/journal/channels.ts';
 import type { Listener } from '../store/journal/listener.ts';
 
-/** Waits for a channel. A wake-up that comes while nobody waits is kept for the next wait. */
+/** Waits for channels. A wake-up that comes while nobody waits is kept for the next wait. */
 export interface Waker {
   /** Resolves at a wake-up, after `ms`, or when the signal is aborted, whichever is first. */
   wait(ms: number): Promise<void>;
   stop(): void;
 }
 
-export function createWaker(listener: Listener, channel: Channel, signal: AbortSignal): Waker {
+export function createWaker(listener: Listener, channels: readonly Channel[], signal: AbortSignal): Waker {
   let woken = false;
   let resume: (() => void) | undefined;
   const wake = () => {
     woken = true;
     resume?.();
   };
-  const unsubscribe = listener.subscribe(channel, wake);
+  const subscriptions = channels.map((channel) => listener.subscribe(channel, wake));
   signal.addEventListener('abort', wake);
   return {
     async wait(ms) {
@@ -24,7 +24,7 @@ export function createWaker(listener: Listener, channel: Channel, signal: AbortS
       woken = false;
     },
     stop() {
-      unsubscribe();
+      for (const unsubscribe of subscriptions) unsubscribe();
       signal.removeEventListener('abort', wake);
     },
   };

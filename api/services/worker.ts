@@ -4,7 +4,7 @@ import { setTimeout } from 'node:timers/promises';
 import type { Deps } from '../deps.ts';
 import type { Scorer } from '../domain/ml.ts';
 import { createFoldThread } from '../kernels/folds/folds.ts';
-import { channels } from '../store/journal/channels.ts';
+import { type Channel, channels } from '../store/journal/channels.ts';
 import { chainAudit, numberEvents } from '../store/journal/journal.ts';
 import { findNextDue } from '../store/rounds/agenda.ts';
 import { createFolder } from './aggregation/folding.ts';
@@ -25,6 +25,15 @@ const REST_MS = 100;
 /** One pass of a part of the worker. Returns after how many milliseconds it wants the next one, unless it is woken. */
 type Step = () => Promise<number>;
 
+interface Part {
+  name: string;
+  step: Step;
+  /** What wakes it besides `work`. */
+  wakes?: readonly Channel[];
+  /** Wakes of so long are answered at once. */
+  restMs?: number;
+}
+
 /**
  * The round clock, the aggregation, the scoring and the sweeper, until `signal` aborts. Any number of workers may run
  * on one database. An outage is logged and tried again: it never becomes the outcome of a round.
@@ -35,14 +44,15 @@ export async function runWorker(deps: Deps, { signal }: { signal: AbortSignal })
   const scoring = createScoring();
   // A score can take long and can be taken again: the end of the worker does not wait for it.
   signal.addEventListener('abort', () => void scoring.close());
-  await Promise.all([
-    repeat(deps, 'clock', () => clockStep(deps), signal),
-    repeat(deps, 'folder', () => folder.step(), signal),
-    repeat(deps, 'scoring', () => scoreStep(deps, scoring.scorer, signal), signal, REST_MS),
-    repeat(deps, 'journal', () => journalStep(deps), signal, REST_MS),
-    repeat(deps, 'erasures', () => eraseStep(deps), signal, REST_MS),
-    sweepForEver(deps, signal),
-  ]);
+  const parts: Part[] = [
+    { name: 'clock', step: () => clockStep(deps) },
+    // A fold that trails the intake begins with it: most rounds are over before a look without a wake.
+    { name: 'folder', step: () => folder.step(), wakes: [channels.assignments] },
+    { name: 'scoring', step: () => scoreStep(deps, scoring.scorer, signal), restMs: REST_MS },
+    { name: 'journal', step: () => journalStep(deps), restMs: REST_MS },
+    { name: 'erasures', step: () => eraseStep(deps), restMs: REST_MS },
+  ];
+  await Promise.all([...parts.map((part) => repeat(deps, part, signal)), sweepForEver(deps, signal)]);
   await folder.close();
   await folds.close();
   await scoring.close();
@@ -72,10 +82,14 @@ async function eraseStep(deps: Deps): Promise<number> {
   return (await eraseDueDevices(deps)) > 0 ? 0 : LOOK_MS;
 }
 
-async function repeat(deps: Deps, part: string, step: Step, signal: AbortSignal, restMs = 0): Promise<void> {
-  const waker = createWaker(deps.listener, channels.work, signal);
+async function repeat(
+  deps: Deps,
+  { name, step, wakes = [], restMs = 0 }: Part,
+  signal: AbortSignal,
+): Promise<void> {
+  const waker = createWaker(deps.listener, [channels.work, ...wakes], signal);
   while (!signal.aborted) {
-    const delay = await attempt(deps, part, step, RETRY_MS);
+    const delay = await attempt(deps, name, step, RETRY_MS);
     if (delay === 0) continue;
     if (restMs > 0) await setTimeout(restMs, undefined, { signal }).catch(() => undefined);
     await waker.wait(delay);

@@ -55,6 +55,24 @@ it('a worker asks hardly anything while nothing happens', async () => {
   await working;
 });
 
+it('the fold trails the intake from the beginning of a round', async () => {
+  await Promise.all(Array.from({ length: 8 }, () => test.deps.db.client`select pg_sleep(0.1)`));
+  vi.useFakeTimers({ toFake: ['setTimeout', 'setInterval'] });
+  const over = new AbortController();
+  const working = runWorker(test.deps, { signal: over.signal });
+  const room = createWaitingRoom(test.deps);
+  const { devices } = await seedFederation(test.deps, { devices: 2, settings: { quorum: 2, capacity: 2 } });
+  await test.deps.db.client`select pg_notify(${channels.work}, '')`;
+  const polled = await room.wait(devices[0]!, 30_000, over.signal);
+  if (polled.status === 'none') throw new Error('nothing to do');
+  await sendUpdate(test.deps, { id: polled.assignment.id, device: devices[0]! }, ones);
+  // One of two: nobody is woken. Asking moves the timers, too, and ends before a look without a wake would come.
+  const folded = async () => (await test.deps.metrics.foldedBytes.get()).values[0]?.value;
+  await vi.waitFor(async () => expect(await folded()).toBeGreaterThan(0), { timeout: 4000, interval: 100 });
+  over.abort();
+  await working;
+});
+
 it('every step of a round is woken by the one before: rounds go on where no timer ever ends', async () => {
   // The driver opens connections by a timer: all that it may open are there before.
   await Promise.all(Array.from({ length: 8 }, () => test.deps.db.client`select pg_sleep(0.1)`));

@@ -34,7 +34,7 @@ export async function* followEvents(
   { after, types = [] }: { after: number; types?: readonly string[] },
   signal: AbortSignal,
 ): AsyncGenerator<Event, void, void> {
-  const waker = createWaker(listener, channels.events, signal);
+  const waker = createWaker(listener, [channels.events], signal);
   let last = after;
   try {
     while (!signal.aborted) {

@@ -3,7 +3,7 @@ import type { Queryable } from '../database.ts';
 
 /** Who is woken by what. A payload is a hint: whoever wakes looks at the tables. */
 export const channels = {
-  /** Devices that wait: assignments were made. */
+  /** Devices that wait, and who folds what they send: assignments were made. */
   assignments: 'fededge_assignments',
   /** Workers: a round, a run or a device changed so that a worker may have something to do. `accept_updates` names it, too. */
   work: 'fededge_work',
