@@ -56,18 +56,21 @@ export function incomingBody(incoming: IncomingMessage, uploads: UploadSlots, by
 
 function exactly(bytes: number, uploads: UploadSlots, read: ReadBody): ReadBody {
   return async function* (look) {
-    const leave = await uploads.enter();
-    let received = 0;
+    const slot = await uploads.enter();
     const lookAt = (piece: Uint8Array) => {
-      received += piece.byteLength;
-      if (received > bytes) throw new FedEdgeError('body_incomplete');
+      slot.bytes += piece.byteLength;
+      if (slot.bytes > bytes) throw new FedEdgeError('body_incomplete');
       look(piece);
     };
     try {
-      yield* read(lookAt);
-      if (received < bytes) throw new FedEdgeError('body_incomplete');
+      for await (const pieces of read(lookAt)) {
+        slot.isStoring = true;
+        yield pieces;
+        slot.isStoring = false;
+      }
+      if (slot.bytes < bytes) throw new FedEdgeError('body_incomplete');
     } finally {
-      leave();
+      slot.leave();
     }
   };
 }

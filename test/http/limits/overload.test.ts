@@ -3,69 +3,11 @@ import { loadConfig } from '../../../api/config.ts';
 import type { Deps } from '../../../api/deps.ts';
 import { createApp } from '../../../api/http/app.ts';
 import { createLoadGauge, judgeLoad, type Load } from '../../../api/http/limits/load.ts';
-import { createUploadSlots } from '../../../api/http/limits/upload-slots.ts';
 import { type Listening, listen } from '../../../api/http/wire/listen.ts';
 import { createTestApp, type RequestHeaders, type TestApp } from '../../support/app.ts';
 import { createTestModel, smallWeights } from '../../support/models.ts';
 import { openRaw, requestHead } from '../../support/raw-http.ts';
 import { digestField } from '../../support/tensor-files.ts';
-
-const outcome = (entered: Promise<unknown>) =>
-  entered.then(
-    () => 'in',
-    (error: { code: string }) => error.code,
-  );
-
-describe('upload slots', () => {
-  it('let in as many as there are, the others in their order', async () => {
-    const { enter } = createUploadSlots({ slots: 2 });
-    const order: number[] = [];
-    const leaves = [await enter(), await enter()];
-    const waiting = [3, 4, 5].map(async (name) => {
-      const leave = await enter();
-      order.push(name);
-      leaves.push(leave);
-    });
-    leaves.shift()!();
-    await waiting[0];
-    expect(order).toEqual([3]);
-    leaves.shift()!();
-    await waiting[1];
-    expect(order).toEqual([3, 4]);
-    for (const leave of leaves) leave();
-    await waiting[2];
-  });
-
-  it('are given back once, however often one leaves', async () => {
-    const { enter } = createUploadSlots({ slots: 1, waitMs: 20 });
-    const leave = await enter();
-    const second = enter();
-    leave();
-    leave();
-    (await second)();
-    await enter();
-    expect(await outcome(enter())).toBe('overloaded');
-  });
-
-  it('refuse who has waited for long, and at once who finds a long queue', async () => {
-    const { enter } = createUploadSlots({ slots: 1, waitMs: 50 });
-    await enter();
-    const queue = Array.from({ length: 8 }, () => outcome(enter()));
-    const settled: string[] = [];
-    void Promise.all(queue).then(() => settled.push('queue'));
-    expect(await outcome(enter())).toBe('overloaded');
-    expect(settled).toEqual([]);
-    expect(new Set(await Promise.all(queue))).toEqual(new Set(['overloaded']));
-  });
-
-  it('are left by bodies from slow lines, of which there may be some', async () => {
-    const { enter } = createUploadSlots({ slots: 1, waitMs: 200, graceMs: 1 });
-    const leaves = await Promise.all(Array.from({ length: 8 }, enter));
-    expect(await outcome(enter())).toBe('overloaded');
-    leaves[3]!();
-    await enter();
-  });
-});
 
 describe('the load', () => {
   it.each<[number, number, Load]>([

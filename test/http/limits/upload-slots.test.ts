@@ -1,0 +1,131 @@
+import { describe, expect, it, vi } from 'vitest';
+import {
+  createUploadSlots,
+  type SlotOptions,
+  type UploadSlot,
+} from '../../../api/http/limits/upload-slots.ts';
+
+const outcome = (entered: Promise<unknown>) =>
+  entered.then(
+    () => 'in',
+    (error: { code: string }) => error.code,
+  );
+
+/** Slots of a process that is as busy as it is told to be, and what came in, in its order. */
+function stage(options: SlotOptions) {
+  const process = { busyness: 1, looks: 0 };
+  const slots = createUploadSlots({
+    readBusyness: () => {
+      process.looks += 1;
+      return process.busyness;
+    },
+    ...options,
+  });
+  const entered: UploadSlot[] = [];
+  return {
+    process,
+    entered,
+    /** Resolves when all that need not wait are in. */
+    async enter(count: number) {
+      for (let i = 0; i < count; i += 1) void slots.enter().then((slot) => entered.push(slot));
+      await Promise.resolve().then(() => Promise.resolve());
+    },
+    async looks(count: number) {
+      const until = process.looks + count;
+      await vi.waitFor(() => expect(process.looks).toBeGreaterThanOrEqual(until), 5000);
+    },
+  };
+}
+
+describe('upload slots', () => {
+  it('let in as many as there are, the others in their order', async () => {
+    const { enter } = createUploadSlots({ slots: 2 });
+    const order: number[] = [];
+    const slots = [await enter(), await enter()];
+    const waiting = [3, 4, 5].map(async (name) => {
+      const slot = await enter();
+      order.push(name);
+      slots.push(slot);
+    });
+    slots.shift()!.leave();
+    await waiting[0];
+    expect(order).toEqual([3]);
+    slots.shift()!.leave();
+    await waiting[1];
+    expect(order).toEqual([3, 4]);
+    for (const slot of slots) slot.leave();
+    await waiting[2];
+  });
+
+  it('are given back once, however often one leaves', async () => {
+    const { enter } = createUploadSlots({ slots: 1, waitMs: 20 });
+    const slot = await enter();
+    const second = enter();
+    slot.leave();
+    slot.leave();
+    (await second).leave();
+    await enter();
+    expect(await outcome(enter())).toBe('overloaded');
+  });
+
+  it('refuse who has waited for long, and at once who finds a long queue', async () => {
+    const { enter } = createUploadSlots({ slots: 1, waitMs: 50 });
+    await enter();
+    const queue = Array.from({ length: 8 }, () => outcome(enter()));
+    const settled: string[] = [];
+    void Promise.all(queue).then(() => settled.push('queue'));
+    expect(await outcome(enter())).toBe('overloaded');
+    expect(settled).toEqual([]);
+    expect(new Set(await Promise.all(queue))).toEqual(new Set(['overloaded']));
+  });
+
+  it('are left by bodies that take long, of which there may be some', async () => {
+    const { enter } = createUploadSlots({ slots: 1, waitMs: 3000, graceMs: 1 });
+    const slots = await Promise.all(Array.from({ length: 8 }, enter));
+    const another = outcome(enter());
+    await expect(Promise.race([another, slots[3]])).resolves.toBe(slots[3]);
+    slots[3]!.leave();
+    expect(await another).toBe('in');
+  });
+
+  it('let in a few while the process is busy, and so many more as it has time for', async () => {
+    const { process, entered, enter, looks } = stage({ slots: 32 });
+    await enter(20);
+    expect(entered).toHaveLength(4);
+    await looks(3);
+    expect(entered).toHaveLength(4);
+    process.busyness = 0.5;
+    await vi.waitFor(() => expect(entered.length).toBeGreaterThan(4));
+    process.busyness = 1;
+    await looks(2);
+    const after = entered.length;
+    expect([8, 16]).toContain(after);
+    for (const slot of entered.slice(0, after - 3)) slot.leave();
+    await vi.waitFor(() => expect(entered).toHaveLength(after + 1));
+  });
+
+  it('are all given before anybody is refused', async () => {
+    const { entered, enter } = stage({ slots: 6, waitMs: 60 });
+    await enter(6);
+    expect(entered).toHaveLength(4);
+    await vi.waitFor(() => expect(entered).toHaveLength(6));
+  });
+
+  it.each([
+    ['is not waited for', false, 5],
+    ['is, while what it sent is stored', true, 4],
+  ])('who sends far less than others %s', async (_, isStoring, expected) => {
+    const { entered, enter, looks } = stage({ slots: 32 });
+    await enter(6);
+    const [slow] = entered;
+    slow!.isStoring = isStoring;
+    const sending = setInterval(() => {
+      for (const slot of entered) if (slot !== slow) slot.bytes += 1000;
+    }, 1);
+    await looks(4);
+    clearInterval(sending);
+    expect(entered).toHaveLength(expected);
+    for (const slot of entered) slot.leave();
+    await vi.waitFor(() => expect(entered).toHaveLength(6));
+  });
+});
