@@ -1,4 +1,5 @@
 import { type EventLoopUtilization, performance } from 'node:perf_hooks';
+import { MAX_GATHERED_BYTES } from '../../domain/body.ts';
 import { FedEdgeError } from '../../domain/errors.ts';
 
 /** The place of a body that is received. */
@@ -11,8 +12,11 @@ export interface UploadSlot {
 }
 
 export interface UploadSlots {
-  /** Resolves as soon as there is a slot. Throws `overloaded` if too many wait already, or after a while. */
-  enter(): Promise<UploadSlot>;
+  /**
+   * Resolves as soon as there is a slot for a body of `bytes`. Throws `overloaded` if too many wait already, or after a
+   * while.
+   */
+  enter(bytes: number): Promise<UploadSlot>;
 }
 
 export interface SlotOptions {
@@ -24,7 +28,7 @@ export interface SlotOptions {
   readBusyness?: () => number;
 }
 
-/** So many that come quickly fill a process. */
+/** So many large ones that come quickly fill a process. */
 const FEW = 4;
 const WAIT_MS = 5000;
 const LOOK_MS = 50;
@@ -39,22 +43,25 @@ const SLOW_FACTOR = 8;
 
 /** One that counts: others wait for it. */
 interface Quick extends UploadSlot {
+  isLarge: boolean;
   since: number;
   /** At the last look. */
   mark: { bytes: number; at: number };
 }
 
 interface Waiting {
+  isLarge: boolean;
   since: number;
   admit(): void;
   refuse(): void;
 }
 
 /**
- * How many tensor bodies are received at once: each may hold a megabyte or two, and where few fill the process, more
- * would all end late and together, and be folded only then. So few are received at once, in the order in which they
- * came, and more while the process has time left. Bodies from slow lines do not count, so that quick ones do not wait
- * behind them; their number is bounded, too.
+ * How many tensor bodies are received at once: each may hold a megabyte or two, and where few large ones fill the
+ * process, more would all end late and together, and be folded only then. So few of these are received at once, in the
+ * order in which they came, and more while the process has time left; small ones, which come in one go and gain by being
+ * committed together, pass them. Bodies from slow lines do not count, so that quick ones do not wait behind them; their
+ * number is bounded, too.
  */
 export function createUploadSlots({
   slots,
@@ -69,26 +76,27 @@ export function createUploadSlots({
   let looking: NodeJS.Timeout | undefined;
 
   const isFree = () => quick.size < slots && quick.size + slow < most;
-  const isFreeAtOnce = () => quick.size < FEW && isFree();
+  const hasRoom = (isLarge: boolean, large: number) => isFree() && (!isLarge || countLarge(quick) < large);
 
-  function occupy(): UploadSlot {
+  function occupy(isLarge: boolean): UploadSlot {
     const since = performance.now();
-    const slot: Quick = { bytes: 0, isStoring: false, since, mark: { bytes: 0, at: since }, leave };
+    const slot: Quick = { isLarge, bytes: 0, isStoring: false, since, mark: { bytes: 0, at: since }, leave };
     let isOver = false;
     function leave() {
       if (isOver) return;
       isOver = true;
       if (!quick.delete(slot)) slow -= 1;
-      admit(isFreeAtOnce);
+      admit(FEW);
     }
     quick.add(slot);
     return slot;
   }
 
   /** In their order, as long as there is room. */
-  function admit(hasRoom: () => boolean): void {
+  function admit(large: number): void {
     for (const one of waiting) {
-      if (!hasRoom()) return;
+      if (!isFree()) return;
+      if (!hasRoom(one.isLarge, large)) continue;
       waiting.delete(one);
       one.admit();
     }
@@ -101,9 +109,7 @@ export function createUploadSlots({
       quick.delete(slot);
       slow += 1;
     }
-    const enough = busyness < BUSY ? quick.size / busyness : FEW;
-    admit(() => quick.size < enough && isFree());
-    admit(isFreeAtOnce);
+    admit(busyness < BUSY ? Math.max(FEW, countLarge(quick) / busyness) : FEW);
     for (const one of waiting) {
       if (now - one.since < waitMs) break;
       waiting.delete(one);
@@ -115,27 +121,35 @@ export function createUploadSlots({
     looking = undefined;
   }
 
-  function wait(): Promise<UploadSlot> {
+  function wait(isLarge: boolean): Promise<UploadSlot> {
     if (!looking) {
       readBusyness();
       looking = setInterval(look, LOOK_MS);
     }
     return new Promise((resolve, reject) => {
       waiting.add({
+        isLarge,
         since: performance.now(),
-        admit: () => resolve(occupy()),
+        admit: () => resolve(occupy(isLarge)),
         refuse: () => reject(tooMany()),
       });
     });
   }
 
   return {
-    async enter() {
-      if (waiting.size === 0 && isFreeAtOnce()) return occupy();
+    async enter(bytes) {
+      const isLarge = bytes > MAX_GATHERED_BYTES;
+      if (hasRoom(isLarge, FEW)) return occupy(isLarge);
       if (waiting.size >= most) throw tooMany();
-      return wait();
+      return wait(isLarge);
     },
   };
+}
+
+function countLarge(quick: ReadonlySet<Quick>): number {
+  let count = 0;
+  for (const { isLarge } of quick) if (isLarge) count += 1;
+  return count;
 }
 
 function tooMany(): FedEdgeError {

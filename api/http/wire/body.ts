@@ -56,7 +56,7 @@ export function incomingBody(incoming: IncomingMessage, uploads: UploadSlots, by
 
 function exactly(bytes: number, uploads: UploadSlots, read: ReadBody): ReadBody {
   return async function* (look) {
-    const slot = await uploads.enter();
+    const slot = await uploads.enter(bytes);
     const lookAt = (piece: Uint8Array) => {
       slot.bytes += piece.byteLength;
       if (slot.bytes > bytes) throw new FedEdgeError('body_incomplete');

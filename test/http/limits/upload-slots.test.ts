@@ -5,6 +5,9 @@ import {
   type UploadSlot,
 } from '../../../api/http/limits/upload-slots.ts';
 
+const LARGE = 1 << 20;
+const SMALL = 1 << 19;
+
 const outcome = (entered: Promise<unknown>) =>
   entered.then(
     () => 'in',
@@ -26,8 +29,8 @@ function stage(options: SlotOptions) {
     process,
     entered,
     /** Resolves when all that need not wait are in. */
-    async enter(count: number) {
-      for (let i = 0; i < count; i += 1) void slots.enter().then((slot) => entered.push(slot));
+    async enter(count: number, bytes = LARGE) {
+      for (let i = 0; i < count; i += 1) void slots.enter(bytes).then((slot) => entered.push(slot));
       await Promise.resolve().then(() => Promise.resolve());
     },
     async looks(count: number) {
@@ -41,9 +44,9 @@ describe('upload slots', () => {
   it('let in as many as there are, the others in their order', async () => {
     const { enter } = createUploadSlots({ slots: 2 });
     const order: number[] = [];
-    const slots = [await enter(), await enter()];
+    const slots = [await enter(LARGE), await enter(LARGE)];
     const waiting = [3, 4, 5].map(async (name) => {
-      const slot = await enter();
+      const slot = await enter(LARGE);
       order.push(name);
       slots.push(slot);
     });
@@ -59,30 +62,30 @@ describe('upload slots', () => {
 
   it('are given back once, however often one leaves', async () => {
     const { enter } = createUploadSlots({ slots: 1, waitMs: 20 });
-    const slot = await enter();
-    const second = enter();
+    const slot = await enter(LARGE);
+    const second = enter(LARGE);
     slot.leave();
     slot.leave();
     (await second).leave();
-    await enter();
-    expect(await outcome(enter())).toBe('overloaded');
+    await enter(LARGE);
+    expect(await outcome(enter(LARGE))).toBe('overloaded');
   });
 
   it('refuse who has waited for long, and at once who finds a long queue', async () => {
     const { enter } = createUploadSlots({ slots: 1, waitMs: 50 });
-    await enter();
-    const queue = Array.from({ length: 8 }, () => outcome(enter()));
+    await enter(LARGE);
+    const queue = Array.from({ length: 8 }, () => outcome(enter(LARGE)));
     const settled: string[] = [];
     void Promise.all(queue).then(() => settled.push('queue'));
-    expect(await outcome(enter())).toBe('overloaded');
+    expect(await outcome(enter(LARGE))).toBe('overloaded');
     expect(settled).toEqual([]);
     expect(new Set(await Promise.all(queue))).toEqual(new Set(['overloaded']));
   });
 
   it('are left by bodies that take long, of which there may be some', async () => {
     const { enter } = createUploadSlots({ slots: 1, waitMs: 3000, graceMs: 1 });
-    const slots = await Promise.all(Array.from({ length: 8 }, enter));
-    const another = outcome(enter());
+    const slots = await Promise.all(Array.from({ length: 8 }, () => enter(LARGE)));
+    const another = outcome(enter(LARGE));
     await expect(Promise.race([another, slots[3]])).resolves.toBe(slots[3]);
     slots[3]!.leave();
     expect(await another).toBe('in');
@@ -102,6 +105,17 @@ describe('upload slots', () => {
     expect([8, 16]).toContain(after);
     for (const slot of entered.slice(0, after - 3)) slot.leave();
     await vi.waitFor(() => expect(entered).toHaveLength(after + 1));
+  });
+
+  it('let small bodies pass, as long as there are any', async () => {
+    const { entered, enter } = stage({ slots: 8 });
+    await enter(6);
+    await enter(6, SMALL);
+    expect(entered).toHaveLength(8);
+    entered[7]!.leave();
+    await vi.waitFor(() => expect(entered).toHaveLength(9));
+    entered[0]!.leave();
+    await vi.waitFor(() => expect(entered).toHaveLength(10));
   });
 
   it('are all given before anybody is refused', async () => {
