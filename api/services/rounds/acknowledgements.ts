@@ -4,6 +4,17 @@ import { isOutage } from '../../store/outage.ts';
 import { type AcceptedUpdate, acceptUpdates } from '../../store/rounds/updates.ts';
 
 const MAX_TOGETHER = 256;
+/** So long a transaction waits for updates that come in: it costs far more than one row more in it. */
+const COMPANY_MS = 5;
+
+/** An update that comes in. When this ends without one, nobody waits for it any longer. */
+export interface Acknowledgement extends Disposable {
+  /**
+   * Accepts the update, which is stored; resolves when that is committed, with its sequence, or with undefined if the round
+   * or its assignment has moved on.
+   */
+  accept(update: AcceptedUpdate): Promise<number | undefined>;
+}
 
 /** An update that is to be acknowledged, and who waits for that. */
 interface Waiting {
@@ -12,35 +23,73 @@ interface Waiting {
   reject(error: unknown): void;
 }
 
-/** By round, while a transaction of it is under way: those that the next one takes. */
-type Queues = Map<string, Waiting[]>;
+/** The updates of a round that come through this process. */
+interface Queue {
+  /** Received and stored at this moment. */
+  expected: number;
+  waiting: Waiting[];
+  isDraining: boolean;
+  /** Called when none is expected any longer. */
+  onComplete?: (() => void) | undefined;
+}
+
+/** By round, as long as there is anything in them. */
+type Queues = Map<string, Queue>;
 
 const queuesOf = new WeakMap<Database, Queues>();
 
 /**
- * Accepts a written update; resolves when that is committed, with its sequence, or with undefined if the round or its
- * assignment has moved on. A round's row is locked until the commit, so one transaction an update would wait for one
- * fsync each: updates that come while a transaction of their round is under way share the next one. Should that fail,
- * each gets one of its own, so that none depends on another.
+ * A round's row is locked until the commit, so one transaction an update would wait for one fsync each: updates that come
+ * while a transaction of their round is under way, or is about to begin, share the next one. Should that fail, each gets
+ * one of its own, so that none depends on another.
  */
-export function acceptTogether(
-  { db }: Pick<Deps, 'db'>,
-  update: AcceptedUpdate,
-): Promise<number | undefined> {
-  const { promise, resolve, reject } = Promise.withResolvers<number | undefined>();
-  const queues = queuesOf.get(db) ?? new Map<string, Waiting[]>();
+export function expectUpdate({ db }: Pick<Deps, 'db'>, roundId: string): Acknowledgement {
+  const queues = queuesOf.get(db) ?? new Map<string, Queue>();
   queuesOf.set(db, queues);
-  const waiting = { update, resolve, reject };
-  const queue = queues.get(update.roundId);
-  if (queue) queue.push(waiting);
-  else void drain(db, queues, update.roundId, [waiting]);
-  return promise;
+  const queue = queues.get(roundId) ?? { expected: 0, waiting: [], isDraining: false };
+  queues.set(roundId, queue);
+  queue.expected += 1;
+  let isExpected = true;
+
+  function arrive(): void {
+    if (!isExpected) return;
+    isExpected = false;
+    queue.expected -= 1;
+    if (queue.expected > 0) return;
+    queue.onComplete?.();
+    if (queue.waiting.length === 0 && !queue.isDraining) queues.delete(roundId);
+  }
+
+  return {
+    accept(update) {
+      const { promise, resolve, reject } = Promise.withResolvers<number | undefined>();
+      queue.waiting.push({ update, resolve, reject });
+      arrive();
+      if (!queue.isDraining) void drain(db, queues, roundId, queue);
+      return promise;
+    },
+    [Symbol.dispose]: arrive,
+  };
 }
 
-async function drain(db: Database, queues: Queues, roundId: string, queue: Waiting[]): Promise<void> {
-  queues.set(roundId, queue);
-  while (queue.length > 0) await commit(db, roundId, queue.splice(0, MAX_TOGETHER));
-  queues.delete(roundId);
+async function drain(db: Database, queues: Queues, roundId: string, queue: Queue): Promise<void> {
+  queue.isDraining = true;
+  while (queue.waiting.length > 0) {
+    await awaitCompany(queue);
+    await commit(db, roundId, queue.waiting.splice(0, MAX_TOGETHER));
+  }
+  queue.isDraining = false;
+  if (queue.expected === 0) queues.delete(roundId);
+}
+
+async function awaitCompany(queue: Queue): Promise<void> {
+  if (queue.expected === 0 || queue.waiting.length >= MAX_TOGETHER) return;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, COMPANY_MS);
+  queue.onComplete = resolve;
+  await promise;
+  queue.onComplete = undefined;
+  clearTimeout(timer);
 }
 
 /** Never rejects. */

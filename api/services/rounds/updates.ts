@@ -12,7 +12,7 @@ import { findTensors } from '../../store/rounds/model-tensors.ts';
 import type { AcceptedUpdate } from '../../store/rounds/updates.ts';
 import { tracedInRound } from '../../tracing/spans.ts';
 import { receiveTensors } from '../models/tensor-intake.ts';
-import { acceptTogether } from './acknowledgements.ts';
+import { type Acknowledgement, expectUpdate } from './acknowledgements.ts';
 import { admitUpdate, countAdmission, type Receipt, toReceipt } from './admissions.ts';
 import { requireAssignment } from './assignments.ts';
 import { reserveUpdateBlob } from './reservations.ts';
@@ -36,8 +36,9 @@ export async function submitUpdate(
     if (receipt) return receipt;
     const { roundId } = assignment;
     return tracedInRound(roundId, 'intake', { 'fededge.bytes': declared.bytes }, async () => {
+      using acknowledgement = expectUpdate(deps, roundId);
       const update = await receiveUpdate(deps, device, assignment, declared);
-      return acknowledge(deps, device, assignment, update);
+      return await acknowledge(deps, device, assignment, update, acknowledgement);
     });
   });
 }
@@ -89,9 +90,10 @@ async function acknowledge(
   device: DevicePrincipal,
   assignment: AdmissibleAssignment,
   update: AcceptedUpdate,
+  acknowledgement: Acknowledgement,
 ): Promise<Receipt> {
   await deps.failpoint('update.before_commit');
-  const sequence = await acceptTogether(deps, update);
+  const sequence = await acknowledgement.accept(update);
   forgetAssignment(deps.credentials, device.id);
   if (sequence === undefined) return explainRefusal(deps, device, assignment.id, update);
   await deps.failpoint('update.after_commit');

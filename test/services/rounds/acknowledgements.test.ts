@@ -1,0 +1,109 @@
+import { setImmediate } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { Deps } from '../../../api/deps.ts';
+import { createTestApp, type TestApp } from '../../support/app.ts';
+import {
+  createTestWorker,
+  openAssignments,
+  seedFederation,
+  sendUpdate,
+} from '../../support/rounds/rounds.ts';
+
+const ones = Array<number>(8).fill(1);
+
+let test: TestApp;
+beforeEach(async () => {
+  test = await createTestApp();
+});
+afterEach(() => {
+  vi.useRealTimers();
+  return test.close();
+});
+
+/** Devices with an assignment each, and how many statements have acknowledged what they sent. */
+async function openRound(count: number) {
+  let commits = 0;
+  const db: Deps['db'] = {
+    ...test.deps.db,
+    run: (statement) => {
+      if (statement.text.includes('accept_updates')) commits += 1;
+      return test.deps.db.run(statement);
+    },
+  };
+  const deps = { ...test.deps, db };
+  const { devices } = await seedFederation(deps, {
+    devices: count,
+    settings: { quorum: count, capacity: count },
+  });
+  const worker = createTestWorker(deps);
+  await worker.turn();
+  await worker.close();
+  // The driver opens connections by a timer: all that it may open are there before timers stand still.
+  await Promise.all(Array.from({ length: 8 }, () => test.deps.db.client`select pg_sleep(0.1)`));
+  return { deps, assignments: await openAssignments(deps, devices), commits: () => commits };
+}
+
+/** A store whose writes wait until they are let go, or fail. */
+function held(blobs: Deps['blobs']) {
+  const gate = Promise.withResolvers<void>();
+  const reached = Promise.withResolvers<void>();
+  const create: Deps['blobs']['create'] = async (...args) => {
+    reached.resolve();
+    await gate.promise;
+    return blobs.create(...args);
+  };
+  return { blobs: { ...blobs, create }, gate, reached: reached.promise };
+}
+
+/** One update is stored for as long as the test likes; another is stored, and waits for it. */
+async function waitForCompany() {
+  const { deps, assignments, commits } = await openRound(2);
+  const { blobs, gate, reached } = held(deps.blobs);
+  vi.useFakeTimers({ toFake: ['setTimeout'] });
+  const late = sendUpdate({ ...deps, blobs }, assignments[0]!, ones);
+  late.catch(() => undefined);
+  await reached;
+  const stored = Promise.withResolvers<void>();
+  const failpoint = async (name: string) => {
+    if (name === 'update.before_commit') stored.resolve();
+  };
+  const early = sendUpdate({ ...deps, failpoint }, assignments[1]!, ones);
+  await stored.promise;
+  await setImmediate();
+  return { late, early, gate, commits };
+}
+
+describe('updates of a round', () => {
+  it('that come at the same time are acknowledged by one transaction, in the order in which they were stored', async () => {
+    const { late, early, gate, commits } = await waitForCompany();
+    expect(commits()).toBe(0);
+    gate.resolve();
+    expect(await early).toMatchObject({ status: 'accepted', sequence: 1 });
+    expect(await late).toMatchObject({ status: 'accepted', sequence: 2 });
+    expect(commits()).toBe(1);
+  });
+
+  it('wait for nobody who has failed', async () => {
+    const { late, early, gate, commits } = await waitForCompany();
+    gate.reject(new Error('the disk is gone'));
+    expect(await early).toMatchObject({ status: 'accepted', sequence: 1 });
+    await expect(late).rejects.toThrow('the disk is gone');
+    expect(commits()).toBe(1);
+  });
+
+  it('wait for a moment only', async () => {
+    const { late, early, gate, commits } = await waitForCompany();
+    vi.advanceTimersByTime(10);
+    expect(await early).toMatchObject({ status: 'accepted', sequence: 1 });
+    gate.resolve();
+    expect(await late).toMatchObject({ status: 'accepted', sequence: 2 });
+    expect(commits()).toBe(2);
+  });
+
+  it('that come alone wait for no timer', async () => {
+    const { deps, assignments, commits } = await openRound(1);
+    vi.useFakeTimers({ toFake: ['setTimeout'] });
+    expect(await sendUpdate(deps, assignments[0]!, ones)).toMatchObject({ status: 'accepted' });
+    expect(commits()).toBe(1);
+  });
+});
