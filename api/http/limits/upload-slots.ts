@@ -4,10 +4,10 @@ import { FedEdgeError } from '../../domain/errors.ts';
 
 /** The place of a body that is received. */
 export interface UploadSlot {
-  /** Of the body, so far. */
-  bytes: number;
   /** What has come is being stored: its sender is not to blame if no more comes. */
-  isStoring: boolean;
+  storing(): void;
+  /** What had come was stored. */
+  stored(): void;
   leave(): void;
 }
 
@@ -30,23 +30,22 @@ export interface SlotOptions {
 
 /** So many large ones that come quickly fill a process. */
 const FEW = 4;
-const WAIT_MS = 5000;
-const LOOK_MS = 50;
 /** A process that is busier has no time for more. */
 const BUSY = 0.8;
-/** Who sends less than this part of an equal share is held up by its line, and not by the others. */
-const SLOW_SHARE = 1 / 4;
-/** Whatever takes longer than this lets others pass. */
+/** A body whose next half of a megabyte is waited for so long is held up by its line, and not by the others. */
+const HELD_UP_MS = 100;
+/** A body that takes longer than this lets others pass. */
 const GRACE_MS = 10_000;
-/** So many times the slots may wait, and so many slow ones go on beside them. */
-const SLOW_FACTOR = 8;
+/** So many times the slots may wait, and so many bodies that take long go on beside them. */
+const LONG_FACTOR = 8;
+const WAIT_MS = 5000;
+const LOOK_MS = 50;
 
-/** One that counts: others wait for it. */
-interface Quick extends UploadSlot {
+interface Body {
   isLarge: boolean;
   since: number;
-  /** At the last look. */
-  mark: { bytes: number; at: number };
+  /** Since when nothing of it is being stored. */
+  awaitedSince: number | undefined;
 }
 
 interface Waiting {
@@ -57,11 +56,11 @@ interface Waiting {
 }
 
 /**
- * How many tensor bodies are received at once: each may hold a megabyte or two, and where few large ones fill the
- * process, more would all end late and together, and be folded only then. So few of these are received at once, in the
- * order in which they came, and more while the process has time left; small ones, which come in one go and gain by being
- * committed together, pass them. Bodies from slow lines do not count, so that quick ones do not wait behind them; their
- * number is bounded, too.
+ * How many tensor bodies are received at once: each holds a megabyte or two, besides what its store keeps of it. Where few
+ * large ones fill the process, more would all end late and together, and be folded only then: so few of these are received
+ * at once, in the order in which they came, and more while the process has time left or their senders have no more to
+ * send. Small ones, which come in one go and gain by being committed together, pass them. Bodies that take long do not
+ * count, so that others do not wait behind them; their number is bounded, too.
  */
 export function createUploadSlots({
   slots,
@@ -69,27 +68,34 @@ export function createUploadSlots({
   graceMs = GRACE_MS,
   readBusyness = createBusyness(),
 }: SlotOptions): UploadSlots {
-  const most = slots * SLOW_FACTOR;
+  const most = slots * LONG_FACTOR;
   const waiting = new Set<Waiting>();
-  const quick = new Set<Quick>();
-  let slow = 0;
+  const counted = new Set<Body>();
+  let long = 0;
   let looking: NodeJS.Timeout | undefined;
 
-  const isFree = () => quick.size < slots && quick.size + slow < most;
-  const hasRoom = (isLarge: boolean, large: number) => isFree() && (!isLarge || countLarge(quick) < large);
+  const isFree = () => counted.size < slots && counted.size + long < most;
+  const hasRoom = (isLarge: boolean, large: number) => isFree() && (!isLarge || countLarge(counted) < large);
 
   function occupy(isLarge: boolean): UploadSlot {
     const since = performance.now();
-    const slot: Quick = { isLarge, bytes: 0, isStoring: false, since, mark: { bytes: 0, at: since }, leave };
+    const body: Body = { isLarge, since, awaitedSince: since };
     let isOver = false;
-    function leave() {
-      if (isOver) return;
-      isOver = true;
-      if (!quick.delete(slot)) slow -= 1;
-      admit(FEW);
-    }
-    quick.add(slot);
-    return slot;
+    counted.add(body);
+    return {
+      storing() {
+        body.awaitedSince = undefined;
+      },
+      stored() {
+        body.awaitedSince = performance.now();
+      },
+      leave() {
+        if (isOver) return;
+        isOver = true;
+        if (!counted.delete(body)) long -= 1;
+        admit(FEW);
+      },
+    };
   }
 
   /** In their order, as long as there is room. */
@@ -104,12 +110,10 @@ export function createUploadSlots({
 
   function look(): void {
     const now = performance.now();
-    const busyness = readBusyness();
-    for (const slot of findSlow(quick, now, graceMs)) {
-      quick.delete(slot);
-      slow += 1;
+    for (const body of counted) {
+      if (now - body.since > graceMs && counted.delete(body)) long += 1;
     }
-    admit(busyness < BUSY ? Math.max(FEW, countLarge(quick) / busyness) : FEW);
+    admit(enoughLarge(countLarge(counted), readBusyness()));
     for (const one of waiting) {
       if (now - one.since < waitMs) break;
       waiting.delete(one);
@@ -146,26 +150,23 @@ export function createUploadSlots({
   };
 }
 
-function countLarge(quick: ReadonlySet<Quick>): number {
+/** Large bodies that are not held up by their lines. */
+function countLarge(bodies: ReadonlySet<Body>): number {
+  const now = performance.now();
   let count = 0;
-  for (const { isLarge } of quick) if (isLarge) count += 1;
+  for (const { isLarge, awaitedSince = now } of bodies) {
+    if (isLarge && now - awaitedSince < HELD_UP_MS) count += 1;
+  }
   return count;
+}
+
+/** As many more as the time that was left would serve. */
+function enoughLarge(large: number, busyness: number): number {
+  return busyness < BUSY ? Math.max(FEW, large / Math.max(busyness, 0.01)) : FEW;
 }
 
 function tooMany(): FedEdgeError {
   return new FedEdgeError('overloaded', { reason: 'too many uploads at once' });
-}
-
-/** Those that others need not wait for: the looks are at least `LOOK_MS` apart. */
-function findSlow(quick: ReadonlySet<Quick>, now: number, graceMs: number): Quick[] {
-  const known = [...quick].filter(({ mark }) => now - mark.at >= LOOK_MS / 2);
-  const rates = known.map(({ bytes, mark }) => (bytes - mark.bytes) / (now - mark.at));
-  const least = (rates.reduce((sum, rate) => sum + rate, 0) / known.length) * SLOW_SHARE;
-  const slow = known.filter(
-    ({ isStoring, since }, index) => now - since > graceMs || (!isStoring && rates[index]! < least),
-  );
-  for (const slot of known) slot.mark = { bytes: slot.bytes, at: now };
-  return slow;
 }
 
 /** Of the thread that receives the bodies. */

@@ -57,18 +57,19 @@ export function incomingBody(incoming: IncomingMessage, uploads: UploadSlots, by
 function exactly(bytes: number, uploads: UploadSlots, read: ReadBody): ReadBody {
   return async function* (look) {
     const slot = await uploads.enter(bytes);
+    let received = 0;
     const lookAt = (piece: Uint8Array) => {
-      slot.bytes += piece.byteLength;
-      if (slot.bytes > bytes) throw new FedEdgeError('body_incomplete');
+      received += piece.byteLength;
+      if (received > bytes) throw new FedEdgeError('body_incomplete');
       look(piece);
     };
     try {
       for await (const pieces of read(lookAt)) {
-        slot.isStoring = true;
+        slot.storing();
         yield pieces;
-        slot.isStoring = false;
+        slot.stored();
       }
-      if (slot.bytes < bytes) throw new FedEdgeError('body_incomplete');
+      if (received < bytes) throw new FedEdgeError('body_incomplete');
     } finally {
       slot.leave();
     }

@@ -1,10 +1,11 @@
 import type { Deps } from '../../deps.ts';
+import { MAX_GATHERED_BYTES } from '../../domain/body.ts';
 import type { Database } from '../../store/database.ts';
 import { isOutage } from '../../store/outage.ts';
 import { type AcceptedUpdate, acceptUpdates } from '../../store/rounds/updates.ts';
 
 const MAX_TOGETHER = 256;
-/** So long a transaction waits for updates that come in: it costs far more than one row more in it. */
+/** So long a transaction waits for small updates that come in: it costs a tenth of one, and far more than a row in it. */
 const COMPANY_MS = 5;
 
 /** An update that comes in. When this ends without one, nobody waits for it any longer. */
@@ -25,7 +26,9 @@ interface Waiting {
 
 /** The updates of a round that come through this process. */
 interface Queue {
-  /** Received and stored at this moment. */
+  /** The updates that have to do with it: without any it is forgotten. */
+  users: number;
+  /** Small ones, received and stored at this moment. */
   expected: number;
   waiting: Waiting[];
   isDraining: boolean;
@@ -33,31 +36,34 @@ interface Queue {
   onComplete?: (() => void) | undefined;
 }
 
-/** By round, as long as there is anything in them. */
+/** By round. */
 type Queues = Map<string, Queue>;
 
 const queuesOf = new WeakMap<Database, Queues>();
 
 /**
  * A round's row is locked until the commit, so one transaction an update would wait for one fsync each: updates that come
- * while a transaction of their round is under way, or is about to begin, share the next one. Should that fail, each gets
- * one of its own, so that none depends on another.
+ * while a transaction of their round is under way, or is about to begin, share the next one. Should that be refused, each
+ * half gets one of its own, down to the update that is to blame: none depends on another.
  */
-export function expectUpdate({ db }: Pick<Deps, 'db'>, roundId: string): Acknowledgement {
+export function expectUpdate(
+  { db }: Pick<Deps, 'db'>,
+  { roundId, bytes }: { roundId: string; bytes: number },
+): Acknowledgement {
   const queues = queuesOf.get(db) ?? new Map<string, Queue>();
   queuesOf.set(db, queues);
-  const queue = queues.get(roundId) ?? { expected: 0, waiting: [], isDraining: false };
+  const queue = queues.get(roundId) ?? { users: 0, expected: 0, waiting: [], isDraining: false };
   queues.set(roundId, queue);
-  queue.expected += 1;
-  let isExpected = true;
+  queue.users += 1;
+  // A large one costs so much more than a transaction that nobody need wait for it.
+  let isExpected = bytes <= MAX_GATHERED_BYTES;
+  if (isExpected) queue.expected += 1;
 
   function arrive(): void {
     if (!isExpected) return;
     isExpected = false;
     queue.expected -= 1;
-    if (queue.expected > 0) return;
-    queue.onComplete?.();
-    if (queue.waiting.length === 0 && !queue.isDraining) queues.delete(roundId);
+    if (queue.expected === 0) queue.onComplete?.();
   }
 
   return {
@@ -65,21 +71,24 @@ export function expectUpdate({ db }: Pick<Deps, 'db'>, roundId: string): Acknowl
       const { promise, resolve, reject } = Promise.withResolvers<number | undefined>();
       queue.waiting.push({ update, resolve, reject });
       arrive();
-      if (!queue.isDraining) void drain(db, queues, roundId, queue);
+      if (!queue.isDraining) void drain(db, roundId, queue);
       return promise;
     },
-    [Symbol.dispose]: arrive,
+    [Symbol.dispose]() {
+      arrive();
+      queue.users -= 1;
+      if (queue.users === 0) queues.delete(roundId);
+    },
   };
 }
 
-async function drain(db: Database, queues: Queues, roundId: string, queue: Queue): Promise<void> {
+async function drain(db: Database, roundId: string, queue: Queue): Promise<void> {
   queue.isDraining = true;
   while (queue.waiting.length > 0) {
     await awaitCompany(queue);
     await commit(db, roundId, queue.waiting.splice(0, MAX_TOGETHER));
   }
   queue.isDraining = false;
-  if (queue.expected === 0) queues.delete(roundId);
 }
 
 async function awaitCompany(queue: Queue): Promise<void> {
@@ -105,5 +114,7 @@ async function commit(db: Database, roundId: string, batch: readonly Waiting[]):
     // What an outage has done to the commit nobody knows: each asks again, and the assignment tells.
     if (batch.length === 1 || isOutage(error)) return batch.forEach(({ reject }) => void reject(error));
   }
-  for (const waiting of batch) await commit(db, roundId, [waiting]);
+  const half = batch.length >> 1;
+  await commit(db, roundId, batch.slice(0, half));
+  await commit(db, roundId, batch.slice(half));
 }

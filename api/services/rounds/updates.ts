@@ -36,7 +36,7 @@ export async function submitUpdate(
     if (receipt) return receipt;
     const { roundId } = assignment;
     return tracedInRound(roundId, 'intake', { 'fededge.bytes': declared.bytes }, async () => {
-      using acknowledgement = expectUpdate(deps, roundId);
+      using acknowledgement = expectUpdate(deps, { roundId, bytes: declared.bytes });
       const update = await receiveUpdate(deps, device, assignment, declared);
       return await acknowledge(deps, device, assignment, update, acknowledgement);
     });

@@ -1,6 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Deps } from '../../../api/deps.ts';
+import { returnAssignment } from '../../../api/services/rounds/assignments.ts';
 import { createTestApp, type TestApp } from '../../support/app.ts';
 import {
   createTestWorker,
@@ -15,7 +16,9 @@ let test: TestApp;
 beforeEach(async () => {
   test = await createTestApp();
 });
+let release: (() => void) | undefined;
 afterEach(() => {
+  release?.();
   vi.useRealTimers();
   return test.close();
 });
@@ -59,6 +62,7 @@ function held(blobs: Deps['blobs']) {
 async function waitForCompany() {
   const { deps, assignments, commits } = await openRound(2);
   const { blobs, gate, reached } = held(deps.blobs);
+  release = gate.resolve;
   vi.useFakeTimers({ toFake: ['setTimeout'] });
   const late = sendUpdate({ ...deps, blobs }, assignments[0]!, ones);
   late.catch(() => undefined);
@@ -98,6 +102,24 @@ describe('updates of a round', () => {
     gate.resolve();
     expect(await late).toMatchObject({ status: 'accepted', sequence: 2 });
     expect(commits()).toBe(2);
+  });
+
+  it.each([
+    ['the first', 0],
+    ['one in the middle', 2],
+    ['the last', 4],
+  ])('do not depend on another: %s is refused', async (_, index) => {
+    const { deps, assignments } = await openRound(5);
+    // It has a turn of its own, between the check of its assignment and its acknowledgement.
+    const { blobs, gate, reached } = held(deps.blobs);
+    const refused = assignments[index]!;
+    const sent = assignments.map((assignment) => sendUpdate({ ...deps, blobs }, assignment, ones));
+    const outcomes = Promise.allSettled(sent);
+    await reached;
+    await returnAssignment(deps, refused.device, refused.id, 'battery');
+    gate.resolve();
+    const states = (await outcomes).map(({ status }) => status);
+    expect(states).toEqual(assignments.map((one) => (one === refused ? 'rejected' : 'fulfilled')));
   });
 
   it('that come alone wait for no timer', async () => {
