@@ -68,41 +68,15 @@ export function createUploadSlots({
   graceMs = GRACE_MS,
   readBusyness = createBusyness(),
 }: SlotOptions): UploadSlots {
-  const most = slots * LONG_FACTOR;
+  const bodies = createBodies({ slots, graceMs });
   const waiting = new Set<Waiting>();
-  const counted = new Set<Body>();
-  let long = 0;
   let looking: NodeJS.Timeout | undefined;
 
-  const isFree = () => counted.size < slots && counted.size + long < most;
-  const hasRoom = (isLarge: boolean, large: number) => isFree() && (!isLarge || countLarge(counted) < large);
-
-  function occupy(isLarge: boolean): UploadSlot {
-    const since = performance.now();
-    const body: Body = { isLarge, since, awaitedSince: since };
-    let isOver = false;
-    counted.add(body);
-    return {
-      storing() {
-        body.awaitedSince = undefined;
-      },
-      stored() {
-        body.awaitedSince = performance.now();
-      },
-      leave() {
-        if (isOver) return;
-        isOver = true;
-        if (!counted.delete(body)) long -= 1;
-        admit(FEW);
-      },
-    };
-  }
-
-  /** In their order, as long as there is room. */
+  /** In their order, as long as there is room for them. */
   function admit(large: number): void {
     for (const one of waiting) {
-      if (!isFree()) return;
-      if (!hasRoom(one.isLarge, large)) continue;
+      if (!bodies.isFree()) return;
+      if (!bodies.hasRoom(one.isLarge, large)) continue;
       waiting.delete(one);
       one.admit();
     }
@@ -110,14 +84,12 @@ export function createUploadSlots({
 
   function look(): void {
     const now = performance.now();
-    for (const body of counted) {
-      if (now - body.since > graceMs && counted.delete(body)) long += 1;
-    }
-    admit(enoughLarge(countLarge(counted), readBusyness()));
+    bodies.letPass(now);
+    admit(enoughLarge(bodies.countLarge(now), readBusyness()));
     for (const one of waiting) {
       if (now - one.since < waitMs) break;
       waiting.delete(one);
-      if (isFree()) one.admit();
+      if (bodies.isFree()) one.admit();
       else one.refuse();
     }
     if (waiting.size > 0) return;
@@ -134,7 +106,7 @@ export function createUploadSlots({
       waiting.add({
         isLarge,
         since: performance.now(),
-        admit: () => resolve(occupy(isLarge)),
+        admit: () => resolve(bodies.enter(isLarge, () => admit(FEW))),
         refuse: () => reject(tooMany()),
       });
     });
@@ -143,21 +115,62 @@ export function createUploadSlots({
   return {
     async enter(bytes) {
       const isLarge = bytes > MAX_GATHERED_BYTES;
-      if (hasRoom(isLarge, FEW)) return occupy(isLarge);
-      if (waiting.size >= most) throw tooMany();
+      if (bodies.hasRoom(isLarge, FEW)) return bodies.enter(isLarge, () => admit(FEW));
+      if (waiting.size >= bodies.most) throw tooMany();
       return wait(isLarge);
     },
   };
 }
 
-/** Large bodies that are not held up by their lines. */
-function countLarge(bodies: ReadonlySet<Body>): number {
-  const now = performance.now();
-  let count = 0;
-  for (const { isLarge, awaitedSince = now } of bodies) {
-    if (isLarge && now - awaitedSince < HELD_UP_MS) count += 1;
+/** Those that are received. */
+function createBodies({ slots, graceMs }: { slots: number; graceMs: number }) {
+  const most = slots * LONG_FACTOR;
+  const counted = new Set<Body>();
+  let long = 0;
+
+  const isFree = () => counted.size < slots && counted.size + long < most;
+
+  /** Large ones that are not held up by their lines. */
+  function countLarge(now: number): number {
+    let count = 0;
+    for (const { isLarge, awaitedSince = now } of counted) {
+      if (isLarge && now - awaitedSince < HELD_UP_MS) count += 1;
+    }
+    return count;
   }
-  return count;
+
+  return {
+    most,
+    isFree,
+    countLarge,
+    /** For one more, if there may be so many large ones. */
+    hasRoom: (isLarge: boolean, large: number) =>
+      isFree() && (!isLarge || countLarge(performance.now()) < large),
+    /** What takes long does not count any longer. */
+    letPass(now: number): void {
+      for (const body of counted) if (now - body.since > graceMs && counted.delete(body)) long += 1;
+    },
+    enter(isLarge: boolean, onLeave: () => void): UploadSlot {
+      const since = performance.now();
+      const body: Body = { isLarge, since, awaitedSince: since };
+      let isOver = false;
+      counted.add(body);
+      return {
+        storing() {
+          body.awaitedSince = undefined;
+        },
+        stored() {
+          body.awaitedSince = performance.now();
+        },
+        leave() {
+          if (isOver) return;
+          isOver = true;
+          if (!counted.delete(body)) long -= 1;
+          onLeave();
+        },
+      };
+    },
+  };
 }
 
 /** As many more as the time that was left would serve. */
