@@ -55,7 +55,7 @@ export function incomingBody(incoming: IncomingMessage, uploads: UploadSlots, by
 }
 
 function exactly(bytes: number, uploads: UploadSlots, read: ReadBody): ReadBody {
-  return async function* (look) {
+  return async function* (look, begin) {
     const slot = await uploads.enter(bytes);
     let received = 0;
     const lookAt = (piece: Uint8Array) => {
@@ -64,6 +64,7 @@ function exactly(bytes: number, uploads: UploadSlots, read: ReadBody): ReadBody 
       look(piece);
     };
     try {
+      await begin?.();
       for await (const pieces of read(lookAt)) {
         slot.storing();
         yield pieces;

@@ -24,6 +24,8 @@ export interface Intake extends StreamedFile {
   body: ReadBody;
   /** Resolves when the key's row is there, where it is still under way: no blob is ever seen without one. */
   announced?: Promise<void>;
+  /** Called when the body's turn has come, before anything of it is read. What it throws ends the intake. */
+  onTurn?(): Promise<void>;
 }
 
 /**
@@ -41,10 +43,13 @@ export async function receiveTensors(
   const check = checkTensors(intake, createScanner());
   let received: ReceivedTensors | undefined;
   let writer: BlobWriter | undefined;
-  try {
+  const begin = async () => {
+    await intake.onTurn?.();
     // A large body is not asked for in vain; a small one is on its way already.
     if (bytes > MAX_GATHERED_BYTES) writer = await blobs.create(key, { bytes });
-    for await (const pieces of intake.body(check.push)) {
+  };
+  try {
+    for await (const pieces of intake.body(check.push, begin)) {
       if (!writer && countBytes(pieces) === bytes) {
         received = check.finish();
         await intake.announced;

@@ -43,6 +43,9 @@ export async function submitUpdate(
   });
 }
 
+/** A body that has waited for its turn for so long may be too late. */
+const STALE_MS = 100;
+
 /** Streams the file into a blob of its own and checks everything that the bytes alone can tell. */
 async function receiveUpdate(
   deps: Deps,
@@ -51,6 +54,7 @@ async function receiveUpdate(
   { bytes, digest, body }: DeclaredBody,
 ): Promise<AcceptedUpdate> {
   const { pool } = deps.db;
+  const since = performance.now();
   const { strategy, parameters, scalars: required } = chosenStrategy(assignment.settings.strategy);
   const manifest = await findTensors(pool, assignment.modelId);
   const { key: blobKey, announced } = reserveUpdateBlob(deps);
@@ -66,6 +70,10 @@ async function receiveUpdate(
       bytes,
       digest,
       sealer,
+      async onTurn() {
+        if (performance.now() - since < STALE_MS) return;
+        admitUpdate(deps, await requireAssignment(deps, device, assignment.id), { bytes, digest });
+      },
       plan: (header) => {
         const result = planUpdate(header, manifest, required);
         if (!result.ok) return result;

@@ -319,12 +319,35 @@ describe('the store', () => {
     const { deps: broken } = watchedStore({ broken: 'create' });
     const large = tensorFile([{ name: 'a', shape: [200_000] }]);
     let isAsked = false;
-    const body: Body = async function* () {
+    const body = bodyOf(async function* () {
       isAsked = true;
       yield* [];
-    };
+    });
     await expect(receiveTensors(broken, intakeOf(large, body))).rejects.toBe(outage);
     expect(isAsked).toBe(false);
+  });
+
+  it('is not asked for a body that waits for its turn, nor for one that is not wanted by then', async () => {
+    const { asked, deps: watched } = watchedStore();
+    const large = tensorFile([{ name: 'a', shape: [200_000] }]);
+    const turn = Promise.withResolvers<void>();
+    const whole = inPieces(large);
+    const body: Body = async function* (look, begin) {
+      await turn.promise;
+      await begin?.();
+      yield* whole(look);
+    };
+    const late = new FedEdgeError('late');
+    const onTurn = async () => {
+      throw late;
+    };
+    const received = receiveTensors(watched, { ...intakeOf(large, body), onTurn });
+    received.catch(() => undefined);
+    await new Promise((after) => setTimeout(after, 20));
+    expect(asked).toEqual([]);
+    turn.resolve();
+    await expect(received).rejects.toBe(late);
+    expect(asked).toEqual([]);
   });
 
   const cut = [sound.subarray(0, 20), sound.subarray(20)];

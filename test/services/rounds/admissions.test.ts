@@ -1,4 +1,6 @@
+import { setTimeout } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { bodyOf, type ReadBody } from '../../../api/domain/body.ts';
 import { returnAssignment } from '../../../api/services/rounds/assignments.ts';
 import { submitUpdate } from '../../../api/services/rounds/updates.ts';
 import { beginUpload } from '../../../api/services/rounds/uploads.ts';
@@ -82,6 +84,29 @@ it.for<[refusal: string, send: (open: Open[]) => Promise<unknown>]>([
   for (const each of open.slice(0, 2)) await sendUpdate(test.deps, each, ones);
   await expect(sendRefused(open)).rejects.toMatchObject({ code: refusal });
   expect(await counted()).toEqual({ accepted: 2, [refusal]: 1 });
+});
+
+it('an update whose round fills while it waits for its turn is refused unread', async () => {
+  const [first, second, third] = await openRound({ quorum: 2, capacity: 2 });
+  const turn = Promise.withResolvers<void>();
+  const file = encodeUpdate(ones);
+  let isRead = false;
+  const body = bodyOf(async function* () {
+    isRead = true;
+    yield file;
+  });
+  const waiting: ReadBody = async function* (...args) {
+    await turn.promise;
+    yield* body(...args);
+  };
+  const sent = submitUpdate(test.deps, third!.device, third!.id, { ...declare(file), body: waiting });
+  sent.catch(() => undefined);
+  for (const each of [first!, second!]) await sendUpdate(test.deps, each, ones);
+  await setTimeout(200);
+  turn.resolve();
+  await expect(sent).rejects.toMatchObject({ code: 'full' });
+  expect(isRead).toBe(false);
+  expect(await counted()).toEqual({ accepted: 2, full: 1 });
 });
 
 it('counts what failed on our side', async () => {
