@@ -42,6 +42,8 @@ type Queues = Map<string, Queue>;
 const queuesOf = new WeakMap<Database, Queues>();
 
 /**
+ * Tells that an update of `bytes` comes in; it has to be disposed of.
+ *
  * A round's row is locked until the commit, so one transaction an update would wait for one fsync each: updates that come
  * while a transaction of their round is under way, or is about to begin, share the next one. Should that be refused, each
  * half gets one of its own, down to the update that is to blame: none depends on another.
