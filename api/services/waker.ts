@@ -30,7 +30,8 @@ export function createWaker(listener: Listener, channels: readonly Channel[], si
   };
 }
 
-function pause(ms: number, expose: (wakeUp: () => void) => void): Promise<void> {
+/** Resolves after `ms`, or when what `expose` is given is called. */
+export function pause(ms: number, expose: (wakeUp: () => void) => void): Promise<void> {
   return new Promise((resolve) => {
     const timer = setTimeout(resolve, ms);
     expose(() => {

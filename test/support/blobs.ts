@@ -39,3 +39,18 @@ export function inChunks(
 ): BlobStore['read'] {
   return (...request) => blobBytes(chunksOf(...request));
 }
+
+/** A store whose writes wait at a gate until that is opened, or fails them. */
+export function holdWrites(blobs: BlobStore) {
+  const gate = Promise.withResolvers<void>();
+  const reached = Promise.withResolvers<void>();
+  let held = 0;
+  const create: BlobStore['create'] = async (...args) => {
+    held += 1;
+    reached.resolve();
+    await gate.promise;
+    return blobs.create(...args);
+  };
+  /** `reached` resolves with the first one; `held` tells how many have come. */
+  return { blobs: { ...blobs, create }, gate, reached: reached.promise, held: () => held };
+}

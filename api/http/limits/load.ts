@@ -1,4 +1,4 @@
-import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { type EventLoopUtilization, monitorEventLoopDelay, performance } from 'node:perf_hooks';
 import { getHeapStatistics } from 'node:v8';
 
 /** `high`: what can wait should. `critical`: memory is about to run out. */
@@ -35,6 +35,17 @@ export function createLoadGauge(
     load = judgeLoad(measure());
     lookedAt = now();
     return load;
+  };
+}
+
+/** How busy this thread was since it was asked last, or since now: 0 to 1. */
+export function createBusynessGauge(): () => number {
+  let before: EventLoopUtilization = performance.eventLoopUtilization();
+  return () => {
+    const now = performance.eventLoopUtilization();
+    const { utilization } = performance.eventLoopUtilization(now, before);
+    before = now;
+    return utilization;
   };
 }
 

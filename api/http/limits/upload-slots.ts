@@ -1,6 +1,6 @@
-import { type EventLoopUtilization, performance } from 'node:perf_hooks';
 import { MAX_GATHERED_BYTES } from '../../domain/body.ts';
 import { FedEdgeError } from '../../domain/errors.ts';
+import { createBusynessGauge } from './load.ts';
 
 /** The place of a body that is received. */
 export interface UploadSlot {
@@ -66,17 +66,16 @@ export function createUploadSlots({
   slots,
   waitMs = WAIT_MS,
   graceMs = GRACE_MS,
-  readBusyness = createBusyness(),
+  readBusyness = createBusynessGauge(),
 }: SlotOptions): UploadSlots {
-  const bodies = createBodies({ slots, graceMs });
+  const bodies = createBodies({ slots, graceMs, onLeave: () => admit(FEW) });
   const waiting = new Set<Waiting>();
   let looking: NodeJS.Timeout | undefined;
 
   /** In their order, as long as there is room for them. */
-  function admit(large: number): void {
+  function admit(mostLarge: number): void {
     for (const one of waiting) {
-      if (!bodies.isFree()) return;
-      if (!bodies.hasRoom(one.isLarge, large)) continue;
+      if (!bodies.hasRoom(one.isLarge, mostLarge)) continue;
       waiting.delete(one);
       one.admit();
     }
@@ -106,7 +105,7 @@ export function createUploadSlots({
       waiting.add({
         isLarge,
         since: performance.now(),
-        admit: () => resolve(bodies.enter(isLarge, () => admit(FEW))),
+        admit: () => resolve(bodies.enter(isLarge)),
         refuse: () => reject(tooMany()),
       });
     });
@@ -115,7 +114,7 @@ export function createUploadSlots({
   return {
     async enter(bytes) {
       const isLarge = bytes > MAX_GATHERED_BYTES;
-      if (bodies.hasRoom(isLarge, FEW)) return bodies.enter(isLarge, () => admit(FEW));
+      if (bodies.hasRoom(isLarge, FEW)) return bodies.enter(isLarge);
       if (waiting.size >= bodies.most) throw tooMany();
       return wait(isLarge);
     },
@@ -123,7 +122,7 @@ export function createUploadSlots({
 }
 
 /** Those that are received. */
-function createBodies({ slots, graceMs }: { slots: number; graceMs: number }) {
+function createBodies({ slots, graceMs, onLeave }: { slots: number; graceMs: number; onLeave: () => void }) {
   const most = slots * LONG_FACTOR;
   const counted = new Set<Body>();
   let long = 0;
@@ -144,13 +143,17 @@ function createBodies({ slots, graceMs }: { slots: number; graceMs: number }) {
     isFree,
     countLarge,
     /** For one more, if there may be so many large ones. */
-    hasRoom: (isLarge: boolean, large: number) =>
-      isFree() && (!isLarge || countLarge(performance.now()) < large),
+    hasRoom: (isLarge: boolean, mostLarge: number) =>
+      isFree() && (!isLarge || countLarge(performance.now()) < mostLarge),
     /** What takes long does not count any longer. */
     letPass(now: number): void {
-      for (const body of counted) if (now - body.since > graceMs && counted.delete(body)) long += 1;
+      for (const body of counted) {
+        if (now - body.since <= graceMs) continue;
+        counted.delete(body);
+        long += 1;
+      }
     },
-    enter(isLarge: boolean, onLeave: () => void): UploadSlot {
+    enter(isLarge: boolean): UploadSlot {
       const since = performance.now();
       const body: Body = { isLarge, since, awaitedSince: since };
       let isOver = false;
@@ -173,22 +176,11 @@ function createBodies({ slots, graceMs }: { slots: number; graceMs: number }) {
   };
 }
 
-/** As many more as the time that was left would serve. */
+/** So many large ones at once as the time that was left would serve, too. */
 function enoughLarge(large: number, busyness: number): number {
   return busyness < BUSY ? Math.max(FEW, large / Math.max(busyness, 0.01)) : FEW;
 }
 
 function tooMany(): FedEdgeError {
   return new FedEdgeError('overloaded', { reason: 'too many uploads at once' });
-}
-
-/** Of the thread that receives the bodies. */
-function createBusyness(): () => number {
-  let before: EventLoopUtilization = performance.eventLoopUtilization();
-  return () => {
-    const now = performance.eventLoopUtilization();
-    const { utilization } = performance.eventLoopUtilization(now, before);
-    before = now;
-    return utilization;
-  };
 }

@@ -3,6 +3,7 @@ import { MAX_GATHERED_BYTES } from '../../domain/body.ts';
 import type { Database } from '../../store/database.ts';
 import { isOutage } from '../../store/outage.ts';
 import { type AcceptedUpdate, acceptUpdates } from '../../store/rounds/updates.ts';
+import { pause } from '../waker.ts';
 
 const MAX_TOGETHER = 256;
 /** So long a transaction waits for small updates that come in: it costs a tenth of one, and far more than a row in it. */
@@ -95,12 +96,8 @@ async function drain(db: Database, roundId: string, queue: Queue): Promise<void>
 
 async function awaitCompany(queue: Queue): Promise<void> {
   if (queue.expected === 0 || queue.waiting.length >= MAX_TOGETHER) return;
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, COMPANY_MS);
-  queue.onComplete = resolve;
-  await promise;
+  await pause(COMPANY_MS, (end) => (queue.onComplete = end));
   queue.onComplete = undefined;
-  clearTimeout(timer);
 }
 
 /** Never rejects. */

@@ -17,6 +17,9 @@ import { admitUpdate, countAdmission, type Receipt, toReceipt } from './admissio
 import { requireAssignment } from './assignments.ts';
 import { reserveUpdateBlob } from './reservations.ts';
 
+/** A body that has waited for its turn for so long may be too late. */
+const STALE_MS = 100;
+
 /**
  * Takes a device's update. Nothing of the body is read unless the update is admitted; it is acknowledged after its
  * bytes are durable and its row is committed. Throws `not_found`, `late`, `full`, `not_in_cohort`, `update_conflict` (the
@@ -42,9 +45,6 @@ export async function submitUpdate(
     });
   });
 }
-
-/** A body that has waited for its turn for so long may be too late. */
-const STALE_MS = 100;
 
 /** Streams the file into a blob of its own and checks everything that the bytes alone can tell. */
 async function receiveUpdate(

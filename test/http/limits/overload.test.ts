@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadConfig } from '../../../api/config.ts';
-import type { Deps } from '../../../api/deps.ts';
 import { createApp } from '../../../api/http/app.ts';
 import { createLoadGauge, judgeLoad, type Load } from '../../../api/http/limits/load.ts';
 import { type Listening, listen } from '../../../api/http/wire/listen.ts';
 import { createTestApp, type RequestHeaders, type TestApp } from '../../support/app.ts';
+import { holdWrites } from '../../support/blobs.ts';
 import { createTestModel, smallWeights } from '../../support/models.ts';
 import { openRaw, requestHead } from '../../support/raw-http.ts';
 import { digestField } from '../../support/tensor-files.ts';
@@ -94,22 +94,13 @@ describe('more uploads than are received at once', () => {
   let test: TestApp;
   let server: Listening;
   let operator: RequestHeaders;
-  const gate = Promise.withResolvers<void>();
-  let writing = 0;
-
-  /** Writes wait at the gate: uploads go on for as long as the test likes. */
-  function gated(blobs: Deps['blobs']): Deps['blobs'] {
-    const create: Deps['blobs']['create'] = async (...args) => {
-      writing += 1;
-      await gate.promise;
-      return blobs.create(...args);
-    };
-    return { ...blobs, create };
-  }
+  let store: ReturnType<typeof holdWrites>;
 
   beforeAll(async () => {
     test = await createTestApp({ config: loadConfig({ FEDEDGE_MAX_UPLOADS: '1' }) });
-    const app = createApp({ ...test.deps, blobs: gated(test.deps.blobs) });
+    // Uploads go on for as long as the test likes.
+    store = holdWrites(test.deps.blobs);
+    const app = createApp({ ...test.deps, blobs: store.blobs });
     server = await listen(app, { host: '127.0.0.1', port: 0 }, { stalledMs: 50 });
     operator = await test.operator();
   });
@@ -143,8 +134,8 @@ describe('more uploads than are received at once', () => {
     expect(refusal).toMatch(/^HTTP\/1\.1 503 /);
     expect(refusal).toContain('"code":"overloaded"');
     expect(refusal.toLowerCase()).toMatch(/retry-after: [2-8]\r\n/);
-    expect(writing).toBe(1);
-    gate.resolve();
+    expect(store.held()).toBe(1);
+    store.gate.resolve();
     const all = await Promise.all([...answers, last]);
     const taken = all.filter((answer) => /^HTTP\/1\.1 201 /.test(answer));
     expect(taken).toHaveLength(9);

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Deps } from '../../../api/deps.ts';
 import { returnAssignment } from '../../../api/services/rounds/assignments.ts';
 import { createTestApp, type TestApp } from '../../support/app.ts';
+import { holdWrites } from '../../support/blobs.ts';
 import {
   createTestWorker,
   openAssignments,
@@ -46,22 +47,10 @@ async function openRound(count: number) {
   return { deps, assignments: await openAssignments(deps, devices), commits: () => commits };
 }
 
-/** A store whose writes wait until they are let go, or fail. */
-function held(blobs: Deps['blobs']) {
-  const gate = Promise.withResolvers<void>();
-  const reached = Promise.withResolvers<void>();
-  const create: Deps['blobs']['create'] = async (...args) => {
-    reached.resolve();
-    await gate.promise;
-    return blobs.create(...args);
-  };
-  return { blobs: { ...blobs, create }, gate, reached: reached.promise };
-}
-
 /** One update is stored for as long as the test likes; another is stored, and waits for it. */
 async function waitForCompany() {
   const { deps, assignments, commits } = await openRound(2);
-  const { blobs, gate, reached } = held(deps.blobs);
+  const { blobs, gate, reached } = holdWrites(deps.blobs);
   release = gate.resolve;
   vi.useFakeTimers({ toFake: ['setTimeout'] });
   const late = sendUpdate({ ...deps, blobs }, assignments[0]!, ones);
@@ -111,7 +100,7 @@ describe('updates of a round', () => {
   ])('do not depend on another: %s is refused', async (_, index) => {
     const { deps, assignments } = await openRound(5);
     // It has a turn of its own, between the check of its assignment and its acknowledgement.
-    const { blobs, gate, reached } = held(deps.blobs);
+    const { blobs, gate, reached } = holdWrites(deps.blobs);
     const refused = assignments[index]!;
     const sent = assignments.map((assignment) => sendUpdate({ ...deps, blobs }, assignment, ones));
     const outcomes = Promise.allSettled(sent);
