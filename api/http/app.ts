@@ -3,11 +3,13 @@ import { OpenAPIHono } from '@hono/zod-openapi';
 import type { Deps } from '../deps.ts';
 import { authenticate } from '../services/identity/authentication.ts';
 import { answerOnce } from '../services/journal/idempotency.ts';
+import { createWaitingRoom } from '../services/rounds/waiting-room.ts';
 import type { AppEnv } from './context.ts';
 import { buildDocument, type Document } from './contract/document.ts';
 import { renderError } from './contract/problems.ts';
 import { createGuards, type GuardOptions } from './limits/guards.ts';
 import { createQuickDownloads } from './quick/downloads.ts';
+import { createQuickPolls } from './quick/polls.ts';
 import { createFailures, type Quick } from './quick/requests.ts';
 import { createQuickUpdates } from './quick/updates.ts';
 import { assignmentRoutes } from './routes/assignments.ts';
@@ -49,6 +51,8 @@ export function createApi(deps: Deps, options: GuardOptions = {}): Api {
   const failures = createFailures();
   const downloads = createQuickDownloads(deps, guards, { hot, failures });
   const updates = createQuickUpdates(deps, guards, failures);
+  const waitingRoom = createWaitingRoom(deps);
+  const polls = createQuickPolls(deps, guards, { waitingRoom, failures });
   const app = new OpenAPIHono<AppEnv>();
   let document: Document | undefined;
   const readDocument = () => {
@@ -64,11 +68,11 @@ export function createApi(deps: Deps, options: GuardOptions = {}): Api {
     c.set('authenticate', (authorization, policy) => authenticate(deps, authorization, policy));
     c.set('answerOnce', (request, work) => answerOnce(deps, request, work));
     await next();
-    c.var.log.info({
+    c.get('log').info({
       method: c.req.method,
       path: c.req.path,
       status: c.res.status,
-      ms: Math.round(performance.now() - c.var.started),
+      ms: Math.round(performance.now() - c.get('started')),
     });
   });
   app.use(guards.prepare);
@@ -85,7 +89,7 @@ export function createApi(deps: Deps, options: GuardOptions = {}): Api {
   app.route('/', releasesRoutes(deps));
   app.route('/', runsRoutes(deps));
   app.route('/', roundsRoutes(deps));
-  app.route('/', assignmentRoutes(deps));
+  app.route('/', assignmentRoutes(deps, waitingRoom));
   app.route('/', uploadsRoutes(deps));
   app.route('/', eventsRoutes(deps));
   app.route('/', auditRoutes(deps));
@@ -93,5 +97,5 @@ export function createApi(deps: Deps, options: GuardOptions = {}): Api {
   app.route('/', docsRoutes(readDocument));
   app.onError(renderError);
   app.notFound((c) => renderUnknown(c, readDocument()));
-  return { app, quick: (...request) => downloads(...request) || updates(...request) };
+  return { app, quick: (...request) => downloads(...request) || updates(...request) || polls(...request) };
 }

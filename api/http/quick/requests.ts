@@ -83,14 +83,67 @@ export function countRequest(
   }
 }
 
-/** A request that was let in, and counted. */
-export interface Admitted {
+/** A request that is taken. */
+export interface Taken {
   incoming: IncomingMessage;
   outgoing: ServerResponse;
   operation: string;
   path: string;
   /** When it came, as `performance.now()` has it. */
   started: number;
+}
+
+export interface Content {
+  status: number;
+  /** Names and values in turn. */
+  headers: readonly string[];
+  content: string | Uint8Array | undefined;
+}
+
+/** JSON that nobody keeps. */
+export function jsonContent(status: number, value: object): Content {
+  const content = JSON.stringify(value);
+  const length = String(Buffer.byteLength(content));
+  const headers = ['cache-control', 'no-store', 'content-type', 'application/json', 'content-length', length];
+  return { status, headers, content };
+}
+
+/**
+ * Answers with what `work` resolves with; the app does if that is undefined, or an error. `count` is to be called as soon
+ * as it is known who asks, and throws where a limit is used up.
+ */
+export function answerLater(
+  deps: Pick<Deps, 'metrics' | 'log'>,
+  { guards, failures }: { guards: Guards; failures: Failures },
+  taken: Taken,
+  {
+    work,
+    fallBack,
+  }: { work(count: (principal: Principal) => void): Promise<Content | undefined>; fallBack(): void },
+): void {
+  const { incoming, outgoing, operation, path, started } = taken;
+  let told: readonly string[] = [];
+  const count = (principal: Principal) => {
+    const counted = countRequest(guards, incoming, principal, path);
+    told = counted.told;
+    if (counted.refusal) throw counted.refusal;
+  };
+  const note = (error: unknown): undefined =>
+    void failures.note(incoming, { operation, error, started, told });
+  work(count)
+    .catch(note)
+    .then((content) => {
+      if (content) answer(deps, guards, { ...taken, told }, content);
+      else fallBack();
+    })
+    .catch((error: unknown) => {
+      deps.log.error({ err: error }, 'an answer failed');
+      outgoing.destroy();
+    });
+}
+
+/** A request that was let in, and counted. */
+export interface Admitted extends Taken {
   /** Headers that tell the limits it was counted by, names and values in turn. */
   told: readonly string[];
 }
@@ -100,11 +153,7 @@ export function answer(
   { metrics, log }: Pick<Deps, 'metrics' | 'log'>,
   guards: Guards,
   { incoming, outgoing, operation, path, started, told }: Admitted,
-  {
-    status,
-    headers,
-    content,
-  }: { status: number; headers: readonly string[]; content: string | Uint8Array | undefined },
+  { status, headers, content }: Content,
 ): void {
   const requestId = randomUUID();
   const common = guards.constantHeaders(incoming.headers.origin);

@@ -3,7 +3,7 @@ import type { Deps } from '../../deps.ts';
 import { returnAssignment, toDocument } from '../../services/rounds/assignments.ts';
 import { submitEvaluation } from '../../services/rounds/evaluations.ts';
 import { submitUpdate } from '../../services/rounds/updates.ts';
-import { createWaitingRoom } from '../../services/rounds/waiting-room.ts';
+import type { WaitingRoom } from '../../services/rounds/waiting-room.ts';
 import { createRouter, defineOperation, json, jsonBody } from '../contract/operation.ts';
 import { asDevice } from '../principals.ts';
 import {
@@ -117,13 +117,12 @@ const deleteAssignment = defineOperation({
   problems: ['assignment_settled'],
 });
 
-export function assignmentRoutes(deps: Deps) {
+export function assignmentRoutes(deps: Deps, waitingRoom: WaitingRoom) {
   const api = createRouter();
-  const waitingRoom = createWaitingRoom(deps);
 
   api.openapi(getAssignment, async (c) => {
     const { wait } = c.req.valid('query');
-    const result = await waitingRoom.wait(asDevice(c.var.principal), wait * 1000, c.req.raw.signal);
+    const result = await waitingRoom.wait(asDevice(c.get('principal')), wait * 1000, c.req.raw.signal);
     if (result.status === 'assigned') return c.json(toDocument(deps, result.assignment), 200);
     return c.body(null, 204, { 'Retry-After': String(result.retryAfterSeconds) });
   });
@@ -131,18 +130,18 @@ export function assignmentRoutes(deps: Deps) {
   api.openapi(putUpdate, async (c) => {
     const declared = declaredBody(c, { maxBytes: deps.config.maxUpdateBytes });
     const { assignment: id } = c.req.valid('param');
-    const answer = await submitUpdate(deps, asDevice(c.var.principal), id, declared);
+    const answer = await submitUpdate(deps, asDevice(c.get('principal')), id, declared);
     return c.json(answer, answer.status === 'accepted' ? 201 : 200);
   });
 
   api.openapi(putEvaluation, async (c) => {
     const { assignment: id } = c.req.valid('param');
-    return c.json(await submitEvaluation(deps, asDevice(c.var.principal), id, c.req.valid('json')), 200);
+    return c.json(await submitEvaluation(deps, asDevice(c.get('principal')), id, c.req.valid('json')), 200);
   });
 
   api.openapi(deleteAssignment, async (c) => {
     const { assignment: id } = c.req.valid('param');
-    await returnAssignment(deps, asDevice(c.var.principal), id, c.req.valid('query').reason);
+    await returnAssignment(deps, asDevice(c.get('principal')), id, c.req.valid('query').reason);
     return c.body(null, 204);
   });
 

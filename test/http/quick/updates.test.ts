@@ -1,7 +1,5 @@
 import { eq } from 'drizzle-orm';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { type Api, createApi } from '../../../api/http/app.ts';
-import { type Listening, listen } from '../../../api/http/wire/listen.ts';
 import { advanceRounds } from '../../../api/services/rounds/round-clock.ts';
 import { BlobUnavailableError } from '../../../api/store/blobs/blob-store.ts';
 import { devices, updates } from '../../../api/store/schema.ts';
@@ -13,6 +11,13 @@ import {
   type TestApp,
 } from '../../support/app.ts';
 import { createTestModel, smallWeights } from '../../support/models.ts';
+import {
+  countMeasured,
+  type QuickServers,
+  startQuickServers,
+  toldBy,
+  unreachable,
+} from '../../support/quick-servers.ts';
 import { openRaw, requestHead } from '../../support/raw-http.ts';
 import { digestField, tensorFile } from '../../support/tensor-files.ts';
 
@@ -26,16 +31,11 @@ const metadata = { num_examples: '10', encoding: 'f32' };
 const file = tensorFile(tensors(8), metadata);
 
 let test: TestApp;
-let quickServer: Listening;
-let slowServer: Listening;
+let servers: QuickServers;
 let operator: RequestHeaders;
 let run: string;
 let device: EnrolledDevice;
 let assignment: string;
-/** Whether the last request to the quick server was taken at once. */
-let wasQuick: boolean;
-/** Whether the app had to answer it nevertheless. */
-let wasLeft: boolean;
 let models = 0;
 let isStoreBroken = false;
 
@@ -46,23 +46,11 @@ beforeAll(async () => {
     if (isStoreBroken) throw new BlobUnavailableError('it is away');
     return blobs.create(...request);
   };
-  const api = createApi({ ...test.deps, blobs: { ...blobs, create } });
-  const quick: Api['quick'] = (incoming, outgoing, fallBack) => {
-    wasLeft = false;
-    wasQuick = api.quick(incoming, outgoing, () => {
-      wasLeft = true;
-      fallBack();
-    });
-    return wasQuick;
-  };
-  const address = { host: '127.0.0.1', port: 0 };
-  quickServer = await listen({ fetch: api.app.fetch, quick }, address);
-  slowServer = await listen({ fetch: api.app.fetch }, address);
+  servers = await startQuickServers({ ...test.deps, blobs: { ...blobs, create } });
   operator = await test.operator();
 });
 afterAll(async () => {
-  await quickServer?.close(0);
-  await slowServer?.close(0);
+  await servers?.close();
   await test?.close();
 });
 beforeEach(async () => {
@@ -74,7 +62,7 @@ beforeEach(async () => {
     jsonRequest('POST', { model, quorum: 1, capacity: 3, deadlineMs: 86_400_000 }, operator),
   );
   run = ((await created.json()) as { id: string }).id;
-  const poll = () => fetch(`${quickServer.url}/v1/assignment`, { headers: device.headers });
+  const poll = () => fetch(`${servers.quick.url}/v1/assignment`, { headers: device.headers });
   await (await poll()).arrayBuffer();
   for (let pass = 0; pass < 3; pass += 1) await advanceRounds(test.deps);
   assignment = ((await (await poll()).json()) as { id: string }).id;
@@ -92,28 +80,13 @@ const headersOf = (body: Uint8Array, headers: Record<string, string> = {}) => ({
   'content-digest': digestField(body),
   ...headers,
 });
-const send = (body: Uint8Array, headers: Record<string, string> = {}, { url } = quickServer) =>
+const send = (body: Uint8Array, headers: Record<string, string> = {}, { url } = servers.quick) =>
   fetch(url + path(), { method: 'PUT', body: Buffer.from(body), headers: headersOf(body, headers) });
 const recorded = () => test.deps.db.pool.select().from(updates).where(eq(updates.assignmentId, assignment));
 
-/** What an answer says, but what differs from one to the next. */
-async function toldBy(answer: Response) {
-  const headers = [...answer.headers].filter(
-    ([name]) => !['date', 'x-request-id', 'ratelimit'].includes(name),
-  );
-  const { requestId: _, ...body } = (await answer.json()) as Record<string, unknown>;
-  return { status: answer.status, headers, body };
-}
-
 const remaining = (answer: Response) => Number(/r=(\d+)/.exec(answer.headers.get('ratelimit')!)?.[1]);
 
-/** Requests of the operation that were answered with a status like `2xx`. */
-async function countMeasured(status: string): Promise<number> {
-  const { values } = await test.deps.metrics.httpSeconds.get();
-  const isMeant = ({ metricName, labels }: (typeof values)[number]) =>
-    metricName?.endsWith('_count') && labels.operation === 'putUpdate' && labels.status === status;
-  return values.find(isMeant)?.value ?? 0;
-}
+const measured = (status: string) => countMeasured(test.deps, 'putUpdate', status);
 
 /** Updates that ended before they had come. */
 async function countCut(): Promise<number> {
@@ -123,28 +96,28 @@ async function countCut(): Promise<number> {
 
 describe('an update of an assignment that was just told', () => {
   it('is taken at once, recorded and measured', async () => {
-    const before = await countMeasured('2xx');
+    const before = await measured('2xx');
     const answer = await send(file);
     expect(answer.status).toBe(201);
-    expect([wasQuick, wasLeft]).toEqual([true, false]);
+    expect(servers.way).toEqual({ wasQuick: true, wasLeft: false });
     expect(await answer.json()).toMatchObject({ status: 'accepted', assignment, sequence: 1 });
     expect(await recorded()).toMatchObject([{ numExamples: 10 }]);
-    expect(await countMeasured('2xx')).toBe(before + 1);
+    expect(await measured('2xx')).toBe(before + 1);
   });
 
   it('is taken at once after a training that outlasted what is remembered of its key', async () => {
     test.clock.advance(60_000);
     const answer = await send(file);
     expect(answer.status).toBe(201);
-    expect([wasQuick, wasLeft]).toEqual([true, false]);
+    expect(servers.way).toEqual({ wasQuick: true, wasLeft: false });
     expect(await recorded()).toHaveLength(1);
   });
 
   it('is answered as the operation answers', async () => {
     const quick = await toldBy(await send(file));
-    expect(wasQuick).toBe(true);
+    expect(servers.way.wasQuick).toBe(true);
     // The same from the beginning: the row alone keeps another from being accepted.
-    const slow = await toldBy(await send(file, {}, slowServer));
+    const slow = await toldBy(await send(file, {}, servers.slow));
     expect(slow).toMatchObject({ status: 200, body: { ...quick.body, status: 'duplicate' } });
     const withoutLength = ({ headers }: typeof quick) =>
       headers.filter(([name]) => name !== 'content-length');
@@ -156,7 +129,7 @@ describe('an update of an assignment that was just told', () => {
     await send(file);
     const again = await send(file);
     expect(again.status).toBe(200);
-    expect(wasLeft).toBe(true);
+    expect(servers.way.wasLeft).toBe(true);
     expect(await again.json()).toMatchObject({ status: 'duplicate' });
     expect(await recorded()).toHaveLength(1);
   });
@@ -168,14 +141,14 @@ describe('an update of an assignment that was just told', () => {
   });
 
   it('may come slowly, in pieces of a byte', async () => {
-    const connection = openRaw(quickServer.port);
+    const connection = openRaw(servers.quick.port);
     connection.send(requestHead('PUT', path(), headersOf(file)));
     for (const byte of file) {
       connection.send(Buffer.of(byte));
       await new Promise((resolve) => setImmediate(resolve));
     }
     expect(await connection.until(/\}$/)).toMatch(/^HTTP\/1\.1 201 Created/);
-    expect(wasQuick).toBe(true);
+    expect(servers.way.wasQuick).toBe(true);
     connection.socket.destroy();
   });
 });
@@ -188,13 +161,13 @@ describe('is refused as the operation refuses', () => {
     ['no examples', tensorFile(tensors(8), { encoding: 'f32' }), {}, 'malformed'],
     ['no tensor file', Buffer.alloc(100, 7), {}, 'malformed'],
   ])('%s', async (_name, body, headers, code) => {
-    const before = await countMeasured('4xx');
+    const before = await measured('4xx');
     const quick = await send(body, headers);
-    expect(wasQuick).toBe(true);
-    const slow = await send(body, headers, slowServer);
+    expect(servers.way.wasQuick).toBe(true);
+    const slow = await send(body, headers, servers.slow);
     // Each was counted once.
     expect(remaining(slow)).toBe(remaining(quick) - 1);
-    expect(await countMeasured('4xx')).toBe(before + 2);
+    expect(await measured('4xx')).toBe(before + 2);
     const told = await toldBy(quick);
     expect(told.body).toMatchObject({ code });
     expect(told).toEqual(await toldBy(slow));
@@ -203,12 +176,12 @@ describe('is refused as the operation refuses', () => {
   });
 
   it('what shows its fault before it has come', async () => {
-    const connection = openRaw(quickServer.port);
+    const connection = openRaw(servers.quick.port);
     const body = Buffer.alloc(1_000_000, 7);
     connection.send(requestHead('PUT', path(), headersOf(body)));
     connection.send(body.subarray(0, 100));
     const answer = await connection.until(/\}$/);
-    expect(wasQuick).toBe(true);
+    expect(servers.way.wasQuick).toBe(true);
     expect(answer).toMatch(/^HTTP\/1\.1 422 /);
     expect(answer).toMatch(/connection: close/i);
     expect(answer).toContain('"code":"malformed"');
@@ -218,29 +191,28 @@ describe('is refused as the operation refuses', () => {
   it('what is over a limit, counted once by each', async () => {
     const { config } = test.deps;
     const limits = { ...config.limits, perDevice: { requests: 1, seconds: 60 } };
-    const { app, quick } = createApi({ ...test.deps, config: { ...config, limits } });
-    const limited = await listen({ fetch: app.fetch, quick }, { host: '127.0.0.1', port: 0 });
+    const limited = await startQuickServers({ ...test.deps, config: { ...config, limits } });
     try {
-      expect((await send(Buffer.alloc(100, 7), {}, limited)).status).toBe(422);
-      const answer = await send(file, {}, limited);
+      expect((await send(Buffer.alloc(100, 7), {}, limited.quick)).status).toBe(422);
+      const answer = await send(file, {}, limited.quick);
       expect(answer.status).toBe(429);
       expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0);
       expect(answer.headers.get('ratelimit')).toMatch(/^"device";r=0;/);
       expect(await answer.json()).toMatchObject({ code: 'rate_limited', policy: 'device' });
       expect(await recorded()).toEqual([]);
     } finally {
-      await limited.close(0);
+      await limited.close();
     }
   });
 
   it('what is cut, and nothing is left of it', async () => {
-    const connection = openRaw(quickServer.port);
+    const connection = openRaw(servers.quick.port);
     connection.send(requestHead('PUT', path(), headersOf(file)));
     connection.send(file.subarray(0, file.length - 1));
     const before = await countCut();
     connection.socket.end();
     await expect.poll(countCut).toBe(before + 1);
-    expect(wasQuick).toBe(true);
+    expect(servers.way.wasQuick).toBe(true);
     expect(await recorded()).toEqual([]);
     expect((await send(file)).status).toBe(201);
   });
@@ -251,7 +223,7 @@ describe('is refused as the operation refuses', () => {
     await revoke('revoked');
     test.clock.advance(60_000);
     const answer = await send(file);
-    expect([wasQuick, wasLeft]).toEqual([true, true]);
+    expect(servers.way).toEqual({ wasQuick: true, wasLeft: true });
     expect(answer.status).toBe(401);
     expect(await answer.json()).toMatchObject({ code: 'device_revoked' });
     expect(await recorded()).toEqual([]);
@@ -261,10 +233,11 @@ describe('is refused as the operation refuses', () => {
   it('what is cut while the key is looked up', async () => {
     const before = await countCut();
     test.clock.advance(60_000);
-    const connection = openRaw(quickServer.port);
+    servers.way.wasQuick = false;
+    const connection = openRaw(servers.quick.port);
     connection.send(requestHead('PUT', path(), headersOf(file)));
     connection.send(file.subarray(0, 10));
-    await expect.poll(() => wasQuick).toBe(true);
+    await expect.poll(() => servers.way.wasQuick).toBe(true);
     connection.socket.destroy();
     await expect.poll(countCut).toBe(before + 1);
     expect(await recorded()).toEqual([]);
@@ -272,30 +245,24 @@ describe('is refused as the operation refuses', () => {
   });
 
   it('all, with a time to come again, while the key cannot be looked up', async () => {
-    const pool = new Proxy(test.deps.db.pool, {
-      get() {
-        throw Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' });
-      },
-    });
-    const { app, quick } = createApi({ ...test.deps, db: { ...test.deps.db, pool } });
-    const broken = await listen({ fetch: app.fetch, quick }, { host: '127.0.0.1', port: 0 });
+    const broken = await startQuickServers(unreachable(test.deps));
     try {
       test.clock.advance(60_000);
-      const before = await countMeasured('5xx');
-      const answer = await send(file, {}, broken);
+      const before = await measured('5xx');
+      const answer = await send(file, {}, broken.quick);
       expect(answer.status).toBe(503);
       expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0);
       expect(await answer.json()).toMatchObject({ code: 'unavailable' });
-      expect(await countMeasured('5xx')).toBe(before + 1);
+      expect(await measured('5xx')).toBe(before + 1);
     } finally {
-      await broken.close(0);
+      await broken.close();
     }
   });
 
   it('all, with a time to come again, while the store is away', async () => {
     isStoreBroken = true;
     const answer = await send(file);
-    expect(wasQuick).toBe(true);
+    expect(servers.way.wasQuick).toBe(true);
     expect(answer.status).toBe(503);
     expect(answer.headers.get('retry-after')).toBe('2');
     expect(await answer.json()).toMatchObject({ code: 'unavailable' });
@@ -316,18 +283,18 @@ describe('is left to the operation', () => {
     const headers = Object.entries({ ...headersOf(file), ...changed }).filter(
       (entry) => entry[1] !== undefined,
     );
-    const connection = openRaw(quickServer.port);
+    const connection = openRaw(servers.quick.port);
     connection.send(requestHead('PUT', path(), Object.fromEntries(headers) as Record<string, string>));
     expect(await connection.until(/\}$/)).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
-    expect(wasQuick).toBe(false);
+    expect(servers.way.wasQuick).toBe(false);
     connection.socket.destroy();
   });
 
   it('by another device', async () => {
     const stranger = await test.enrolDevice();
-    await fetch(`${quickServer.url}/v1/assignment`, { headers: stranger.headers });
+    await fetch(`${servers.quick.url}/v1/assignment`, { headers: stranger.headers });
     const answer = await send(file, stranger.headers);
-    expect(wasLeft).toBe(true);
+    expect(servers.way.wasLeft).toBe(true);
     expect(answer.status).toBe(404);
   });
 
@@ -340,14 +307,14 @@ describe('is left to the operation', () => {
   it('with a token that has expired', async () => {
     test.clock.advance(11 * 60_000);
     expect((await send(file)).status).toBe(401);
-    expect(wasQuick).toBe(false);
+    expect(servers.way.wasQuick).toBe(false);
   });
 
   it('that asks before it sends', async () => {
-    const connection = openRaw(quickServer.port);
+    const connection = openRaw(servers.quick.port);
     connection.send(requestHead('PUT', path(), headersOf(file, { expect: '100-continue' })));
     await connection.until(/^HTTP\/1\.1 100 Continue/);
-    expect(wasQuick).toBe(false);
+    expect(servers.way.wasQuick).toBe(false);
     connection.send(file);
     await connection.until(/HTTP\/1\.1 201 Created/);
     connection.socket.destroy();
