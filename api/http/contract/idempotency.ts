@@ -40,12 +40,12 @@ export function answerRepeats() {
     const header = c.req.header(HEADER);
     if (header === undefined) return next();
     const request = {
-      principal: c.var.principal,
+      principal: c.get('principal'),
       key: parseKey(header),
       requestHash: await hashRequest(c),
       secret: c.req.header('authorization') ?? '',
     };
-    const { answer, replayed } = await c.var.answerOnce(request, async () => {
+    const { answer, replayed } = await c.get('answerOnce')(request, async () => {
       await next();
       return readAnswer(c.res);
     });

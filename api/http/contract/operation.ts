@@ -105,9 +105,9 @@ function nameRequest(operationId: string) {
 function authorize(policy: Policy) {
   return createMiddleware<AppEnv>(async (c, next) => {
     if (policy !== 'public') {
-      const principal = await c.var.authenticate(c.req.header('authorization'), policy);
+      const principal = await c.get('authenticate')(c.req.header('authorization'), policy);
       c.set('principal', principal);
-      c.var.countRequest(principal);
+      c.get('countRequest')(principal);
       // What has to stay, such as weights, says so itself.
       c.header('cache-control', 'no-store');
     }

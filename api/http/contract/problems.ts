@@ -25,8 +25,8 @@ const Problem = z
 /** The one place where an error becomes an answer. What nobody expected is logged and answered with 500. */
 export function renderError(error: Error, c: Context<AppEnv>): Response {
   const known = toFedEdgeError(error);
-  if (known.code === 'internal') c.var.log.error({ err: error }, 'request failed');
-  else if (known.code === 'unavailable') c.var.log.warn({ err: error.cause ?? error }, 'unavailable');
+  if (known.code === 'internal') c.get('log').error({ err: error }, 'request failed');
+  else if (known.code === 'unavailable') c.get('log').warn({ err: error.cause ?? error }, 'unavailable');
   return renderProblem(known, c);
 }
 
@@ -38,7 +38,7 @@ export function renderProblem(error: FedEdgeError, c: Context<AppEnv>): Response
     status,
     code: error.code,
     help,
-    requestId: c.var.requestId,
+    requestId: c.get('requestId'),
     ...error.details,
   };
   return c.body(JSON.stringify(document), status, {

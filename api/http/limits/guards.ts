@@ -51,7 +51,7 @@ export function createGuards(
     return known;
   };
   const prepare = createMiddleware<AppEnv>(async (c, next) => {
-    const common = commonHeaders(c.var.requestId, c.req.header('origin'));
+    const common = commonHeaders(c.get('requestId'), c.req.header('origin'));
     c.set('commonHeaders', common);
     c.set('uploads', slots);
     c.set('countRequest', (principal) => limits.countPrincipal(c, principal));

@@ -68,7 +68,7 @@ export function auditRoutes(deps: Deps) {
 
   api.openapi(listAuditOperation, async (c) => {
     const query = c.req.valid('query');
-    const rows = await readAudit(deps, c.var.principal, readPage(query, 'position'));
+    const rows = await readAudit(deps, c.get('principal'), readPage(query, 'position'));
     return c.json(toPage(rows, query.limit, { item: toEntry, cursor: (row) => row.position! }), 200);
   });
 

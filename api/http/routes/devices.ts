@@ -106,33 +106,33 @@ export function devicesRoutes(deps: Deps) {
   router.openapi(listDevicesOperation, async (c) => {
     const query = c.req.valid('query');
     const page = readPage(query);
-    const rows = await devices.listDevices(deps, c.var.principal, { state: query.state, page });
+    const rows = await devices.listDevices(deps, c.get('principal'), { state: query.state, page });
     return c.json(toPage(rows, page.limit, { item: schemas.toDevice, cursor: ({ id }) => id }), 200);
   });
   router.openapi(getDeviceOperation, async (c) =>
     c.json(
-      schemas.toDevice(await devices.getDevice(deps, c.var.principal, c.req.valid('param').device)),
+      schemas.toDevice(await devices.getDevice(deps, c.get('principal'), c.req.valid('param').device)),
       200,
     ),
   );
   router.openapi(updateDeviceOperation, async (c) => {
     const change = { ...c.req.valid('json'), id: c.req.valid('param').device };
-    return c.json(schemas.toDevice(await devices.updateDevice(deps, c.var.principal, change)), 200);
+    return c.json(schemas.toDevice(await devices.updateDevice(deps, c.get('principal'), change)), 200);
   });
   router.openapi(approveDeviceOperation, async (c) =>
     c.json(
-      schemas.toDevice(await devices.approveDevice(deps, c.var.principal, c.req.valid('param').device)),
+      schemas.toDevice(await devices.approveDevice(deps, c.get('principal'), c.req.valid('param').device)),
       200,
     ),
   );
   router.openapi(revokeDeviceOperation, async (c) =>
     c.json(
-      schemas.toDevice(await devices.revokeDevice(deps, c.var.principal, c.req.valid('param').device)),
+      schemas.toDevice(await devices.revokeDevice(deps, c.get('principal'), c.req.valid('param').device)),
       200,
     ),
   );
   router.openapi(eraseDeviceOperation, async (c) =>
-    c.json(schemas.toDevice(await eraseDevice(deps, c.var.principal, c.req.valid('param').device)), 202),
+    c.json(schemas.toDevice(await eraseDevice(deps, c.get('principal'), c.req.valid('param').device)), 202),
   );
   return router;
 }

@@ -92,18 +92,18 @@ export function enrollmentTokensRoutes(deps: Deps) {
   router.openapi(createEnrollmentTokenOperation, async (c) => {
     const { token, secret } = await enrollment.createEnrollmentToken(
       deps,
-      c.var.principal,
+      c.get('principal'),
       c.req.valid('json'),
     );
     return c.json({ ...toToken(token), token: secret }, 201);
   });
   router.openapi(listEnrollmentTokensOperation, async (c) => {
     const page = readPage(c.req.valid('query'));
-    const rows = await enrollment.listEnrollmentTokens(deps, c.var.principal, page);
+    const rows = await enrollment.listEnrollmentTokens(deps, c.get('principal'), page);
     return c.json(toPage(rows, page.limit, { item: toToken, cursor: ({ id }) => id }), 200);
   });
   router.openapi(revokeEnrollmentTokenOperation, async (c) => {
-    await enrollment.revokeEnrollmentToken(deps, c.var.principal, c.req.valid('param').token);
+    await enrollment.revokeEnrollmentToken(deps, c.get('principal'), c.req.valid('param').token);
     return c.body(null, 204);
   });
   return router;

@@ -68,7 +68,9 @@ export function eventsRoutes(deps: Deps) {
     const last = await currentPosition(deps);
     const asked = c.req.valid('header')['Last-Event-ID'] ?? after;
     const from = { after: Math.min(Number(asked ?? last), last), types: types?.split(',') ?? [] };
-    const { authenticate, principal, log } = c.var;
+    const authenticate = c.get('authenticate');
+    const principal = c.get('principal');
+    const log = c.get('log');
     const authorization = c.req.header('authorization');
     const body = streamEvents({
       position: from.after,

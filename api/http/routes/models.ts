@@ -89,22 +89,22 @@ export function modelsRoutes(deps: Deps): OpenAPIHono<AppEnv> {
   const { maxUpdateBytes: maxBytes } = deps.config;
   return createRouter()
     .openapi(createModelOperation, async (c) =>
-      c.json(toModel(await createModel(deps, c.var.principal, c.req.valid('json'))), 201),
+      c.json(toModel(await createModel(deps, c.get('principal'), c.req.valid('json'))), 201),
     )
     .openapi(listModelsOperation, async (c) => {
       const page = readPage(c.req.valid('query'));
-      const rows = await listModels(deps, c.var.principal, page);
+      const rows = await listModels(deps, c.get('principal'), page);
       return c.json(toPage(rows, page.limit, { item: toModelSummary, cursor: ({ id }) => id }), 200);
     })
     .openapi(getModelOperation, async (c) =>
-      c.json(toModel(await requireModel(deps, c.var.principal, c.req.valid('param').model)), 200),
+      c.json(toModel(await requireModel(deps, c.get('principal'), c.req.valid('param').model)), 200),
     )
     .openapi(putEvaluationSetOperation, async (c) => {
       const { model } = c.req.valid('param');
-      const set = await putEvaluationSet(deps, c.var.principal, model, declaredBody(c, { maxBytes }));
+      const set = await putEvaluationSet(deps, c.get('principal'), model, declaredBody(c, { maxBytes }));
       return c.json(set, 200);
     })
     .openapi(getEvaluationSetOperation, async (c) =>
-      c.json(await requireEvaluationSet(deps, c.var.principal, c.req.valid('param').model), 200),
+      c.json(await requireEvaluationSet(deps, c.get('principal'), c.req.valid('param').model), 200),
     );
 }

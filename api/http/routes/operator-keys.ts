@@ -71,15 +71,15 @@ export function operatorKeysRoutes(deps: Deps) {
   const router = createRouter();
   router.openapi(listOperatorKeysOperation, async (c) => {
     const page = readPage(c.req.valid('query'));
-    const rows = await operatorKeys.listOperatorKeys(deps, c.var.principal, page);
+    const rows = await operatorKeys.listOperatorKeys(deps, c.get('principal'), page);
     return c.json(toPage(rows, page.limit, { item: toKey, cursor: ({ id }) => id }), 200);
   });
   router.openapi(createOperatorKeyOperation, async (c) => {
-    const created = await operatorKeys.createOperatorKey(deps, c.var.principal, c.req.valid('json'));
+    const created = await operatorKeys.createOperatorKey(deps, c.get('principal'), c.req.valid('json'));
     return c.json({ ...toKey(created.key), key: created.secret }, 201);
   });
   router.openapi(revokeOperatorKeyOperation, async (c) => {
-    await operatorKeys.revokeOperatorKey(deps, c.var.principal, c.req.valid('param').key);
+    await operatorKeys.revokeOperatorKey(deps, c.get('principal'), c.req.valid('param').key);
     return c.body(null, 204);
   });
   return router;

@@ -125,15 +125,18 @@ export function ownDeviceRoutes(deps: Deps) {
     return c.json(body, repeated ? 200 : 201);
   });
   router.openapi(getOwnDeviceOperation, async (c) => {
-    const { principal } = c.var;
+    const principal = c.get('principal');
     return c.json(schemas.toDevice(await devices.getDevice(deps, principal, principal.id)), 200);
   });
   router.openapi(updateOwnDeviceOperation, async (c) => {
     const { properties } = c.req.valid('json');
-    return c.json(schemas.toDevice(await devices.reportProperties(deps, c.var.principal, properties)), 200);
+    return c.json(
+      schemas.toDevice(await devices.reportProperties(deps, c.get('principal'), properties)),
+      200,
+    );
   });
   router.openapi(rotateKeyOperation, async (c) => {
-    const { createdAt, ...key } = await rotateKey(deps, asDevice(c.var.principal), c.req.valid('json'));
+    const { createdAt, ...key } = await rotateKey(deps, asDevice(c.get('principal')), c.req.valid('json'));
     return c.json({ ...key, createdAt: createdAt.toISOString() }, 200);
   });
   return router;

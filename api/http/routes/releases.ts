@@ -91,22 +91,22 @@ export function releasesRoutes(deps: Deps) {
   return createRouter()
     .openapi(listReleasesOperation, async (c) => {
       const { model, ...query } = c.req.valid('query');
-      const rows = await listReleases(deps, c.var.principal, { model, page: readPage(query) });
+      const rows = await listReleases(deps, c.get('principal'), { model, page: readPage(query) });
       return c.json(toPage(rows, query.limit, { item: toRelease, cursor: ({ id }) => id }), 200);
     })
     .openapi(getReleaseOperation, async (c) =>
-      c.json(toRelease(await requireRelease(deps, c.var.principal, c.req.valid('param').release)), 200),
+      c.json(toRelease(await requireRelease(deps, c.get('principal'), c.req.valid('param').release)), 200),
     )
     .openapi(haltReleaseOperation, async (c) =>
-      c.json(toRelease(await haltRelease(deps, c.var.principal, c.req.valid('param').release)), 200),
+      c.json(toRelease(await haltRelease(deps, c.get('principal'), c.req.valid('param').release)), 200),
     )
     .openapi(getCatalogOperation, async (c) =>
-      c.json(toCatalog(await describeCatalog(deps, c.var.principal)), 200),
+      c.json(toCatalog(await describeCatalog(deps, c.get('principal'))), 200),
     )
     .openapi(reportVersionOperation, async (c) => {
       const { receivedAt, ...report } = await reportVersion(
         deps,
-        asDevice(c.var.principal),
+        asDevice(c.get('principal')),
         c.req.valid('param'),
         c.req.valid('json'),
       );

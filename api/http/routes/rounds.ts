@@ -53,18 +53,18 @@ export function roundsRoutes(deps: Deps) {
     const { kind, ...query } = c.req.valid('query');
     const { run } = c.req.valid('param');
     const filter = { run, page: readPage(query), ...(kind === undefined ? {} : { kind }) };
-    const rows = await listRounds(deps, c.var.principal, filter);
+    const rows = await listRounds(deps, c.get('principal'), filter);
     return c.json(toPage(rows, query.limit, { item: toRound, cursor: (round) => round.id }), 200);
   });
 
   api.openapi(getRoundOperation, async (c) => {
-    return c.json(toRound(await requireRound(deps, c.var.principal, c.req.valid('param').round)), 200);
+    return c.json(toRound(await requireRound(deps, c.get('principal'), c.req.valid('param').round)), 200);
   });
 
   api.openapi(listUpdatesOperation, async (c) => {
     const query = c.req.valid('query');
     const { round } = c.req.valid('param');
-    const rows = await listUpdates(deps, c.var.principal, { round, page: readPage(query, 'position') });
+    const rows = await listUpdates(deps, c.get('principal'), { round, page: readPage(query, 'position') });
     return c.json(toPage(rows, query.limit, { item: toUpdate, cursor: (update) => update.sequence }), 200);
   });
 

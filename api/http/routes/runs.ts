@@ -94,31 +94,31 @@ export function runsRoutes(deps: Deps) {
   const api = createRouter();
 
   api.openapi(createRunOperation, async (c) => {
-    const run = await createRun(deps, c.var.principal, toRunRequest(c.req.valid('json')));
+    const run = await createRun(deps, c.get('principal'), toRunRequest(c.req.valid('json')));
     return c.json(toRun(run), 201, { location: `/v1/runs/${run.id}` });
   });
 
   api.openapi(listRunsOperation, async (c) => {
     const { model, state, ...query } = c.req.valid('query');
     const filter = { ...(model === undefined ? {} : { model }), ...(state === undefined ? {} : { state }) };
-    const rows = await listRuns(deps, c.var.principal, { filter, page: readPage(query) });
+    const rows = await listRuns(deps, c.get('principal'), { filter, page: readPage(query) });
     return c.json(toPage(rows, query.limit, { item: toRun, cursor: (run) => run.id }), 200);
   });
 
   api.openapi(getRunOperation, async (c) => {
-    return c.json(toRun(await requireRun(deps, c.var.principal, c.req.valid('param').run)), 200);
+    return c.json(toRun(await requireRun(deps, c.get('principal'), c.req.valid('param').run)), 200);
   });
 
   api.openapi(pauseRunOperation, async (c) => {
-    return c.json(toRun(await pauseRun(deps, c.var.principal, c.req.valid('param').run)), 200);
+    return c.json(toRun(await pauseRun(deps, c.get('principal'), c.req.valid('param').run)), 200);
   });
 
   api.openapi(resumeRunOperation, async (c) => {
-    return c.json(toRun(await resumeRun(deps, c.var.principal, c.req.valid('param').run)), 200);
+    return c.json(toRun(await resumeRun(deps, c.get('principal'), c.req.valid('param').run)), 200);
   });
 
   api.openapi(stopRunOperation, async (c) => {
-    return c.json(toRun(await stopRun(deps, c.var.principal, c.req.valid('param').run)), 200);
+    return c.json(toRun(await stopRun(deps, c.get('principal'), c.req.valid('param').run)), 200);
   });
 
   return api;

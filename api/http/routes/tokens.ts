@@ -125,7 +125,7 @@ const oauthErrors: Partial<Record<ProblemCode, string>> = {
 /** The one operation whose errors are those of OAuth (RFC 6749 section 5.2) instead of problem documents. */
 function renderTokenError(thrown: Error, c: Context<AppEnv>): Response {
   const error = toFedEdgeError(thrown);
-  if (error.code === 'internal') c.var.log.error({ err: error }, 'request failed');
+  if (error.code === 'internal') c.get('log').error({ err: error }, 'request failed');
   const [status, title] = problems[error.code];
   const { reason, ...details } = error.details;
   const description = typeof reason === 'string' ? `${title}: ${reason}` : title;

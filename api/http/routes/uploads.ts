@@ -104,7 +104,7 @@ export function uploadsRoutes(deps: Deps): OpenAPIHono<AppEnv> {
   routes.use('/v1/uploads/*', tellOffset);
 
   routes.openapi(beginUploadOperation, async (c) => {
-    const device = asDevice(c.var.principal);
+    const device = asDevice(c.get('principal'));
     const { whole, append } = readBeginning(c, maxBytes, c.req.valid('header'));
     const begun = await beginUpload(deps, device, c.req.valid('param').assignment, whole);
     if ('receipt' in begun) return c.json(begun.receipt, 200, { 'upload-complete': '?1' });
@@ -123,12 +123,12 @@ export function uploadsRoutes(deps: Deps): OpenAPIHono<AppEnv> {
   // Hono answers HEAD by the routes of GET, so the operation is wired to both; the document names HEAD alone.
   routes.openapi(inspectUploadOperation, (c) => c.body(null, 204));
   routes.openapi({ ...inspectUploadOperation, method: 'get', hide: true }, async (c) => {
-    const upload = await requireUpload(deps, asDevice(c.var.principal), c.req.valid('param').upload);
+    const upload = await requireUpload(deps, asDevice(c.get('principal')), c.req.valid('param').upload);
     return c.body(null, 204, { ...stateOf(upload), 'cache-control': 'no-store' });
   });
 
   routes.openapi(appendUploadOperation, async (c) => {
-    const device = asDevice(c.var.principal);
+    const device = asDevice(c.get('principal'));
     const append = readAppend(c, maxBytes, c.req.valid('header'));
     const upload = await appendToUpload(deps, device, c.req.valid('param').upload, append);
     if (upload.complete) return answerReceipt(c, () => completeUpload(deps, device, upload));
@@ -136,7 +136,7 @@ export function uploadsRoutes(deps: Deps): OpenAPIHono<AppEnv> {
   });
 
   routes.openapi(cancelUploadOperation, async (c) => {
-    await cancelUpload(deps, asDevice(c.var.principal), c.req.valid('param').upload);
+    await cancelUpload(deps, asDevice(c.get('principal')), c.req.valid('param').upload);
     return c.body(null, 204);
   });
   return routes;

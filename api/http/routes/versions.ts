@@ -129,7 +129,7 @@ export function versionsRoutes(deps: Deps, hot: HotFiles): OpenAPIHono<AppEnv> {
       const { model } = c.req.valid('param');
       const { created, version } = await createVersion(
         deps,
-        c.var.principal,
+        c.get('principal'),
         model,
         declaredBody(c, { maxBytes }),
       );
@@ -137,7 +137,7 @@ export function versionsRoutes(deps: Deps, hot: HotFiles): OpenAPIHono<AppEnv> {
     })
     .openapi(listVersionsOperation, async (c) => {
       const page = readPage(c.req.valid('query'), 'position');
-      const rows = await listVersions(deps, c.var.principal, c.req.valid('param').model, page);
+      const rows = await listVersions(deps, c.get('principal'), c.req.valid('param').model, page);
       return c.json(
         toPage(rows, page.limit, { item: toModelVersion, cursor: ({ version }) => version }),
         200,
@@ -145,15 +145,15 @@ export function versionsRoutes(deps: Deps, hot: HotFiles): OpenAPIHono<AppEnv> {
     })
     .openapi(getVersionOperation, async (c) => {
       const { model, version } = c.req.valid('param');
-      return c.json(toModelVersion(await requireVersion(deps, c.var.principal, model, version)), 200);
+      return c.json(toModelVersion(await requireVersion(deps, c.get('principal'), model, version)), 200);
     })
     .openapi(getWeightsOperation, async (c) => {
       const { model, version } = c.req.valid('param');
-      return sendFile(c, source, await requireDownload(deps, c.var.principal, model, version));
+      return sendFile(c, source, await requireDownload(deps, c.get('principal'), model, version));
     })
     .openapi(getCurrentOperation, async (c) => {
       const { model } = c.req.valid('param');
-      const { current, decidedBy } = await currentVersion(deps, c.var.principal, model);
+      const { current, decidedBy } = await currentVersion(deps, c.get('principal'), model);
       const document = toModelVersion(current);
       const etag = `"${createHash('sha256')
         .update(JSON.stringify([document, decidedBy]))

@@ -41,7 +41,7 @@ export function declaredLength(
  */
 export function bodyReader(c: Context<AppEnv>, bytes: number): ReadBody {
   const { incoming, outgoing } = c.env ?? {};
-  const { uploads } = c.var;
+  const uploads = c.get('uploads');
   if (!incoming) return exactly(bytes, uploads, webBody(c));
   return exactly(bytes, uploads, (look) => {
     if (c.req.header('expect')) outgoing?.writeContinue();

@@ -46,7 +46,7 @@ export async function sendFile(c: Context<AppEnv>, source: FileSource, file: Sto
   const chunks = await openChunks(source.blobs, blobKey, part);
   const outgoing = c.env?.outgoing;
   if (!outgoing) return c.body(toStream(chunks), status, headers);
-  const head = { ...c.var.commonHeaders, ...headers };
+  const head = { ...c.get('commonHeaders'), ...headers };
   await pour(chunks, outgoing, () => outgoing.writeHead(status, head));
   return alreadySent(status);
 }

@@ -10,11 +10,13 @@ export function measureRequests({ metrics }: Pick<Deps, 'metrics'>) {
     const traceparent = c.req.header('traceparent');
     await traced('request', { 'http.request.method': c.req.method, traceparent }, async (span) => {
       await next();
-      span.updateName(c.var.operation ?? 'unknown').setAttribute('http.response.status_code', c.res.status);
+      span
+        .updateName(c.get('operation') ?? 'unknown')
+        .setAttribute('http.response.status_code', c.res.status);
     });
-    const operation = c.var.operation ?? 'unknown';
-    metrics.httpSeconds.observe(operation, c.res.status, (performance.now() - c.var.started) / 1000);
-    if (c.var.fileBytes !== undefined) metrics.downloadedBytes.inc(c.var.fileBytes);
+    const operation = c.get('operation') ?? 'unknown';
+    metrics.httpSeconds.observe(operation, c.res.status, (performance.now() - c.get('started')) / 1000);
+    if (c.get('fileBytes') !== undefined) metrics.downloadedBytes.inc(c.get('fileBytes'));
     const sent = Number(c.req.header('content-length'));
     if (c.res.status < 300 && sent > 0) metrics.uploadedBytes.inc({ operation }, sent);
   });
