@@ -9,6 +9,12 @@ import { createRateLimits, type RateLimits } from './rate-limits.ts';
 import { shedLoad } from './shedding.ts';
 import { createUploadSlots, type UploadSlots } from './upload-slots.ts';
 
+/**
+ * What the caller keeps has the headers that are about a content, and an answer without one changes none of them (RFC 9110,
+ * 15.4.5): on the most frequent answer of all they would be half of its bytes.
+ */
+const NOT_MODIFIED = 304;
+
 export interface GuardOptions {
   /** Unset: what this process measures of itself. */
   readLoad?: (() => Load) | undefined;
@@ -23,10 +29,10 @@ export interface Guards {
   /** Who reads a tensor body has to be in here. */
   uploads: UploadSlots;
   readLoad(): Load;
-  /** The headers that every answer has. */
+  /** The headers that every answer has but 304, whose are fewer. */
   commonHeaders(requestId: string, origin: string | undefined): Record<string, string>;
   /** All of them but the request's id, names and values in turn: made once for an origin. */
-  constantHeaders(origin: string | undefined): readonly string[];
+  constantHeaders(status: number, origin: string | undefined): readonly string[];
 }
 
 export function createGuards(
@@ -43,12 +49,15 @@ export function createGuards(
     ...always,
     ...cors.headersFor(origin),
   });
-  const flattened = new WeakMap<Record<string, string>, string[]>();
-  const constantHeaders = (origin: string | undefined) => {
+  const flattened = new WeakMap<Record<string, string>, { all: string[]; unchanged: string[] }>();
+  const constantHeaders = (status: number, origin: string | undefined) => {
     const own = cors.headersFor(origin);
-    const known = flattened.get(own) ?? Object.entries({ ...always, ...own }).flat();
+    const known = flattened.get(own) ?? {
+      all: Object.entries({ ...always, ...own }).flat(),
+      unchanged: Object.entries(own).flat(),
+    };
     flattened.set(own, known);
-    return known;
+    return status === NOT_MODIFIED ? known.unchanged : known.all;
   };
   const prepare = createMiddleware<AppEnv>(async (c, next) => {
     const common = commonHeaders(c.get('requestId'), c.req.header('origin'));
@@ -58,7 +67,9 @@ export function createGuards(
     // Before the answer is made: a header that is added afterwards costs a copy of the body.
     setHeaders(c, common);
     await next();
-    if (!c.res.headers.has('x-request-id')) setHeaders(c, common);
+    const { status, headers } = c.res;
+    if (!headers.has('x-request-id')) setHeaders(c, common);
+    if (status === NOT_MODIFIED) for (const name of Object.keys(always)) headers.delete(name);
   });
   const countAddress = createMiddleware<AppEnv>(async (c, next) => {
     const { method, path } = c.req;

@@ -156,7 +156,7 @@ export function answer(
   { status, headers, content }: Content,
 ): void {
   const requestId = randomUUID();
-  const common = guards.constantHeaders(incoming.headers.origin);
+  const common = guards.constantHeaders(status, incoming.headers.origin);
   outgoing.writeHead(status, ['x-request-id', requestId, ...common, ...told, ...headers]);
   outgoing.end(content);
   const ms = performance.now() - started;

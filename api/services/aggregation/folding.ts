@@ -18,6 +18,8 @@ const BATCH = 16;
 
 /** While rounds collect, new updates are asked for so often; no update has a wake of its own. */
 const COLLECTING_MS = 100;
+/** So often at least where none comes for a while, as devices train. A round that is full wakes us. */
+const QUIET_MS = 500;
 const IDLE_MS = 5000;
 
 export interface Folder {
@@ -34,6 +36,8 @@ export interface Folder {
 export function createFolder(context: FoldContext): Folder {
   const { deps, folds, holder, signal } = context;
   const held = new Map<string, Fold>();
+  let collecting = new Set<string>();
+  let pauseMs = COLLECTING_MS;
 
   /** Forgets a fold: its lease is lost, its round is over, or its accumulator is spoiled. */
   async function drop(fold: Fold): Promise<void> {
@@ -112,6 +116,14 @@ export function createFolder(context: FoldContext): Folder {
     return Map.groupBy(await listNewUpdates(deps.db.pool, places, BATCH), ({ roundId }) => roundId);
   }
 
+  /** Until the next look: longer each time that there is nothing new. */
+  function nextPause(live: Set<string>, hasFolded: boolean): number {
+    const isNew = hasFolded || [...live].some((id) => !collecting.has(id));
+    collecting = live;
+    pauseMs = isNew ? COLLECTING_MS : Math.min(2 * pauseMs, QUIET_MS);
+    return pauseMs;
+  }
+
   return {
     async step() {
       const failures: unknown[] = [];
@@ -131,7 +143,8 @@ export function createFolder(context: FoldContext): Folder {
       }
       if (failures.length > 0) throw failures[0];
       if (isBehind) return 0;
-      return rounds.length > 0 ? COLLECTING_MS : IDLE_MS;
+      const untilNext = nextPause(live, updates.size > 0);
+      return rounds.length > 0 ? untilNext : IDLE_MS;
     },
     async close() {
       for (const { roundId, fence } of held.values()) {

@@ -72,6 +72,24 @@ async function undisturbedDigest(without?: number): Promise<string> {
   return (await round.version())!.digest;
 }
 
+describe('a folder', () => {
+  it('looks less often while no update comes, and as often as ever when one has, or a round opens', async () => {
+    const { folder } = startWorker();
+    const looks = async (times: number) => {
+      const pauses: number[] = [];
+      for (let look = 0; look < times; look += 1) pauses.push(await folder.step());
+      return pauses;
+    };
+    expect(await looks(2)).toEqual([5000, 5000]);
+    const round = await openRound();
+    expect(await looks(5)).toEqual([100, 200, 400, 500, 500]);
+    await round.send(0);
+    expect(await looks(3)).toEqual([100, 200, 400]);
+    await openRound({ site: 'b' });
+    expect(await looks(2)).toEqual([100, 200]);
+  });
+});
+
 describe('a checkpoint', () => {
   it('gives another worker the bytes of an undisturbed fold', async () => {
     const expected = await undisturbedDigest();
