@@ -24,7 +24,7 @@ export interface AppEnv {
       request: KeyedRequest,
       work: () => Promise<Answer>,
     ): Promise<{ answer: Answer; replayed: boolean }>;
-    /** The headers that every answer to this request has. */
+    /** The headers that an answer to this request has, whatever it says. */
     commonHeaders: Readonly<Record<string, string>>;
     /** Counts the request as one of this principal's. Throws `rate_limited`. */
     countRequest(principal: Principal): void;

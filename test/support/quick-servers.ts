@@ -1,4 +1,5 @@
 import { createApi } from '../../api/http/app.ts';
+import type { GuardOptions } from '../../api/http/limits/guards.ts';
 import type { Quick } from '../../api/http/quick/requests.ts';
 import { type Listening, listen } from '../../api/http/wire/listen.ts';
 
@@ -20,8 +21,8 @@ export interface QuickServers {
   close(): Promise<void>;
 }
 
-export async function startQuickServers(deps: ApiDeps): Promise<QuickServers> {
-  const api = createApi(deps);
+export async function startQuickServers(deps: ApiDeps, options: GuardOptions = {}): Promise<QuickServers> {
+  const api = createApi(deps, options);
   const way: Way = { wasQuick: false, wasLeft: false };
   const quick: Quick = (incoming, outgoing, fallBack) => {
     way.wasLeft = false;
@@ -36,8 +37,13 @@ export async function startQuickServers(deps: ApiDeps): Promise<QuickServers> {
     quick: await listen({ fetch: api.app.fetch, quick }, address),
     slow: await listen({ fetch: api.app.fetch }, address),
   };
-  const close = () => Promise.all(Object.values(servers).map((server) => server.close(0)));
-  return { ...servers, way, close: async () => void (await close()) };
+  return {
+    ...servers,
+    way,
+    async close() {
+      await Promise.all(Object.values(servers).map((server) => server.close(0)));
+    },
+  };
 }
 
 /** A database that cannot be reached. */
@@ -48,6 +54,24 @@ export function unreachable(deps: ApiDeps): ApiDeps {
     },
   });
   return { ...deps, db: { ...deps.db, pool } };
+}
+
+/** Nobody can look at a device's key until it is released. */
+export async function lockKeys({ db }: Pick<ApiDeps, 'db'>): Promise<{ release(): Promise<void> }> {
+  const locked = Promise.withResolvers<void>();
+  const released = Promise.withResolvers<void>();
+  const holding = db.client.begin(async (tx) => {
+    await tx`lock table device_keys in access exclusive mode`;
+    locked.resolve();
+    await released.promise;
+  });
+  await Promise.race([locked.promise, holding]);
+  return {
+    async release() {
+      released.resolve();
+      await holding;
+    },
+  };
 }
 
 /** What an answer says, but what differs from one to the next. */

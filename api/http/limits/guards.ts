@@ -2,17 +2,13 @@ import type { MiddlewareHandler } from 'hono';
 import { createMiddleware } from 'hono/factory';
 import type { Deps } from '../../deps.ts';
 import type { AppEnv } from '../context.ts';
-import { securityHeaders } from '../wire/answer-headers.ts';
+import { hostHeaders, removeContentHeaders, securityHeaders } from '../wire/answer-headers.ts';
 import { createCors } from '../wire/cors.ts';
 import { createLoadGauge, type Load } from './load.ts';
 import { createRateLimits, type RateLimits } from './rate-limits.ts';
 import { shedLoad } from './shedding.ts';
 import { createUploadSlots, type UploadSlots } from './upload-slots.ts';
 
-/**
- * What the caller keeps has the headers that are about a content, and an answer without one changes none of them (RFC 9110,
- * 15.4.5): on the most frequent answer of all they would be half of its bytes.
- */
 const NOT_MODIFIED = 304;
 
 export interface GuardOptions {
@@ -29,9 +25,7 @@ export interface Guards {
   /** Who reads a tensor body has to be in here. */
   uploads: UploadSlots;
   readLoad(): Load;
-  /** The headers that every answer has but 304, whose are fewer. */
-  commonHeaders(requestId: string, origin: string | undefined): Record<string, string>;
-  /** All of them but the request's id, names and values in turn: made once for an origin. */
+  /** What every answer of this status has but the request's id, names and values in turn: made once for an origin. */
   constantHeaders(status: number, origin: string | undefined): readonly string[];
 }
 
@@ -54,7 +48,7 @@ export function createGuards(
     const own = cors.headersFor(origin);
     const known = flattened.get(own) ?? {
       all: Object.entries({ ...always, ...own }).flat(),
-      unchanged: Object.entries(own).flat(),
+      unchanged: Object.entries({ ...hostHeaders(deps), ...own }).flat(),
     };
     flattened.set(own, known);
     return status === NOT_MODIFIED ? known.unchanged : known.all;
@@ -67,9 +61,8 @@ export function createGuards(
     // Before the answer is made: a header that is added afterwards costs a copy of the body.
     setHeaders(c, common);
     await next();
-    const { status, headers } = c.res;
-    if (!headers.has('x-request-id')) setHeaders(c, common);
-    if (status === NOT_MODIFIED) for (const name of Object.keys(always)) headers.delete(name);
+    if (!c.res.headers.has('x-request-id')) setHeaders(c, common);
+    if (c.res.status === NOT_MODIFIED) removeContentHeaders(c.res.headers);
   });
   const countAddress = createMiddleware<AppEnv>(async (c, next) => {
     const { method, path } = c.req;
@@ -78,7 +71,7 @@ export function createGuards(
     await next();
   });
   const handlers = [cors.answerPreflights, shedLoad(readLoad), countAddress];
-  return { prepare, handlers, limits, uploads: slots, readLoad, commonHeaders, constantHeaders };
+  return { prepare, handlers, limits, uploads: slots, readLoad, constantHeaders };
 }
 
 function setHeaders(c: { header(name: string, value: string): void }, headers: Record<string, string>): void {

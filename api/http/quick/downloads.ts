@@ -2,12 +2,11 @@ import type { Deps } from '../../deps.ts';
 import { recallDevice } from '../../services/identity/authentication.ts';
 import { weightsPath } from '../../services/models/paths.ts';
 import type { PermittedFile } from '../../store/identity/download-permits.ts';
-import { isTracing } from '../../tracing/spans.ts';
 import type { Guards } from '../limits/guards.ts';
 import { etagOf, headersOf, validatorsOf } from '../wire/file-headers.ts';
 import type { HotFiles } from '../wire/hot-files.ts';
 import { matchesEtag } from '../wire/ranges.ts';
-import { answer, countRequest, type Failures, isPlain, type Quick } from './requests.ts';
+import { answer, countRequest, type Failures, isPlain, mayBeQuick, type Quick } from './requests.ts';
 
 const OPERATION = 'downloadWeights';
 /** Files whose answers' heads are kept. */
@@ -27,7 +26,7 @@ export function createQuickDownloads(
     const { headers, method, url } = incoming;
     if (method !== 'GET' || !url!.startsWith('/v1/models/') || !isPlain(incoming)) return false;
     if (headers['content-length'] !== undefined) return false;
-    if (guards.readLoad() !== 'normal' || isTracing()) return false;
+    if (!mayBeQuick(guards)) return false;
     const started = performance.now();
     const now = deps.clock.now();
     const device = recallDevice(deps, headers.authorization, now);

@@ -4,9 +4,16 @@ import type { DevicePrincipal } from '../../domain/role.ts';
 import { recognizeDevice } from '../../services/identity/authentication.ts';
 import { toDocument } from '../../services/rounds/assignments.ts';
 import type { WaitingRoom } from '../../services/rounds/waiting-room.ts';
-import { isTracing } from '../../tracing/spans.ts';
 import type { Guards } from '../limits/guards.ts';
-import { answerLater, type Content, type Failures, isPlain, jsonContent, type Quick } from './requests.ts';
+import {
+  answerLater,
+  type Content,
+  type Failures,
+  isPlain,
+  jsonContent,
+  mayBeQuick,
+  type Quick,
+} from './requests.ts';
 
 const OPERATION = 'getAssignment';
 const PATH = '/v1/assignment';
@@ -36,7 +43,7 @@ export function createQuickPolls(
     const { method, url, headers } = incoming;
     const waitMs = method === 'GET' ? readWait(url!) : undefined;
     if (waitMs === undefined || !isPlain(incoming) || headers['content-length'] !== undefined) return false;
-    if (guards.readLoad() !== 'normal' || isTracing()) return false;
+    if (!mayBeQuick(guards)) return false;
     const started = performance.now();
     const asked = recognizeDevice(deps, headers.authorization, deps.clock.now());
     if (!asked) return false;

@@ -5,6 +5,7 @@ import { createMiddleware } from 'hono/factory';
 import type { Deps } from '../../deps.ts';
 import { FedEdgeError } from '../../domain/errors.ts';
 import type { Principal } from '../../domain/role.ts';
+import { isTracing } from '../../tracing/spans.ts';
 import type { AppEnv } from '../context.ts';
 import type { Guards } from '../limits/guards.ts';
 
@@ -46,6 +47,11 @@ export function createFailures(): Failures {
   };
 }
 
+/** Neither to be shed nor to be traced, which the app does. */
+export function mayBeQuick(guards: Pick<Guards, 'readLoad'>): boolean {
+  return guards.readLoad() === 'normal' && !isTracing();
+}
+
 /** One token: of several the operation decides. The body at once and of a known length; not a part of the answer. */
 export function isPlain({ headers, rawHeaders }: IncomingMessage): boolean {
   const { range, expect, 'transfer-encoding': encoding } = headers;
@@ -83,7 +89,7 @@ export function countRequest(
   }
 }
 
-/** A request that is taken. */
+/** A request that is answered without the router. */
 export interface Taken {
   incoming: IncomingMessage;
   outgoing: ServerResponse;
@@ -93,6 +99,7 @@ export interface Taken {
   started: number;
 }
 
+/** What an answer says of its own. */
 export interface Content {
   status: number;
   /** Names and values in turn. */
@@ -109,8 +116,9 @@ export function jsonContent(status: number, value: object): Content {
 }
 
 /**
- * Answers with what `work` resolves with; the app does if that is undefined, or an error. `count` is to be called as soon
- * as it is known who asks, and throws where a limit is used up.
+ * Answers with what `work` resolves with; the app does where that is undefined, or `work` rejects. `count` is to be called
+ * as soon as it is known who asks, and throws where a limit is used up. What fails before has not been counted: the app
+ * does that, and looks for itself.
  */
 export function answerLater(
   deps: Pick<Deps, 'metrics' | 'log'>,
@@ -122,18 +130,19 @@ export function answerLater(
   }: { work(count: (principal: Principal) => void): Promise<Content | undefined>; fallBack(): void },
 ): void {
   const { incoming, outgoing, operation, path, started } = taken;
-  let told: readonly string[] = [];
+  let told: readonly string[] | undefined;
   const count = (principal: Principal) => {
     const counted = countRequest(guards, incoming, principal, path);
     told = counted.told;
     if (counted.refusal) throw counted.refusal;
   };
-  const note = (error: unknown): undefined =>
-    void failures.note(incoming, { operation, error, started, told });
+  const note = (error: unknown): undefined => {
+    if (told) failures.note(incoming, { operation, error, started, told });
+  };
   work(count)
     .catch(note)
     .then((content) => {
-      if (content) answer(deps, guards, { ...taken, told }, content);
+      if (content && told) answer(deps, guards, { ...taken, told }, content);
       else fallBack();
     })
     .catch((error: unknown) => {

@@ -4,11 +4,18 @@ import type { DeclaredBody } from '../../domain/body.ts';
 import type { DevicePrincipal } from '../../domain/role.ts';
 import { recognizeDevice } from '../../services/identity/authentication.ts';
 import { submitUpdate } from '../../services/rounds/updates.ts';
-import { isTracing } from '../../tracing/spans.ts';
 import type { Guards } from '../limits/guards.ts';
 import { incomingBody, TENSOR_TYPE } from '../wire/body.ts';
 import { readDigest } from '../wire/digests.ts';
-import { answerLater, type Content, type Failures, isPlain, jsonContent, type Quick } from './requests.ts';
+import {
+  answerLater,
+  type Content,
+  type Failures,
+  isPlain,
+  jsonContent,
+  mayBeQuick,
+  type Quick,
+} from './requests.ts';
 
 const OPERATION = 'putUpdate';
 const PATH = /^\/v1\/assignments\/([\da-f-]{36})\/update$/;
@@ -27,7 +34,7 @@ interface Announced {
  * the router, whose way costs as much as a small update itself. Whatever needs more thought, and every refusal, is left to
  * the app.
  */
-export function createQuickUpdates(deps: Deps, guards: Guards, failures: Failures): Quick {
+export function createQuickUpdates(deps: Deps, guards: Guards, { failures }: { failures: Failures }): Quick {
   /** Undefined: it is not for us. */
   async function receive(
     { assignment, device: asked, declared }: Announced,
@@ -42,7 +49,7 @@ export function createQuickUpdates(deps: Deps, guards: Guards, failures: Failure
   }
 
   return (incoming, outgoing, fallBack) => {
-    if (incoming.method !== 'PUT' || guards.readLoad() !== 'normal' || isTracing()) return false;
+    if (incoming.method !== 'PUT' || !mayBeQuick(guards)) return false;
     const started = performance.now();
     const announced = readAnnounced(deps, guards, incoming);
     if (!announced) return false;

@@ -16,7 +16,8 @@ export function measureRequests({ metrics }: Pick<Deps, 'metrics'>) {
     });
     const operation = c.get('operation') ?? 'unknown';
     metrics.httpSeconds.observe(operation, c.res.status, (performance.now() - c.get('started')) / 1000);
-    if (c.get('fileBytes') !== undefined) metrics.downloadedBytes.inc(c.get('fileBytes'));
+    const fileBytes = c.get('fileBytes');
+    if (fileBytes !== undefined) metrics.downloadedBytes.inc(fileBytes);
     const sent = Number(c.req.header('content-length'));
     if (c.res.status < 300 && sent > 0) metrics.uploadedBytes.inc({ operation }, sent);
   });

@@ -16,10 +16,12 @@ import { holdRound } from './takings.ts';
 /** How many updates of a round one look takes, so that no round waits for all of another's. */
 const BATCH = 16;
 
-/** While rounds collect, new updates are asked for so often; no update has a wake of its own. */
+/** While updates of a round come, more are asked for so often; none has a wake of its own, but the end of the round has. */
 const COLLECTING_MS = 100;
-/** So often at least where none comes for a while, as devices train. A round that is full wakes us. */
-const QUIET_MS = 500;
+/** So often at least where none comes for a while, as devices train. */
+const QUIET_MS = 300;
+/** So many looks within a lease, which they renew. */
+const LOOKS_A_LEASE = 3;
 const IDLE_MS = 5000;
 
 export interface Folder {
@@ -36,7 +38,7 @@ export interface Folder {
 export function createFolder(context: FoldContext): Folder {
   const { deps, folds, holder, signal } = context;
   const held = new Map<string, Fold>();
-  let collecting = new Set<string>();
+  let known = new Set<string>();
   let pauseMs = COLLECTING_MS;
 
   /** Forgets a fold: its lease is lost, its round is over, or its accumulator is spoiled. */
@@ -117,11 +119,11 @@ export function createFolder(context: FoldContext): Folder {
   }
 
   /** Until the next look: longer each time that there is nothing new. */
-  function nextPause(live: Set<string>, hasFolded: boolean): number {
-    const isNew = hasFolded || [...live].some((id) => !collecting.has(id));
-    collecting = live;
+  function nextPause(live: Set<string>, hasUpdates: boolean): number {
+    const isNew = hasUpdates || [...live].some((id) => !known.has(id));
+    known = live;
     pauseMs = isNew ? COLLECTING_MS : Math.min(2 * pauseMs, QUIET_MS);
-    return pauseMs;
+    return Math.min(pauseMs, deps.config.leaseMs / LOOKS_A_LEASE);
   }
 
   return {
@@ -142,8 +144,8 @@ export function createFolder(context: FoldContext): Folder {
         });
       }
       if (failures.length > 0) throw failures[0];
-      if (isBehind) return 0;
       const untilNext = nextPause(live, updates.size > 0);
+      if (isBehind) return 0;
       return rounds.length > 0 ? untilNext : IDLE_MS;
     },
     async close() {

@@ -17,7 +17,7 @@ interface Size {
   parameters: number;
   /** Fetches in a turn. */
   count: number;
-  /** Answers 304 in a turn; none if absent. Of 10,000 the new connections and their first answers are a third. */
+  /** Answers 304 in a turn, enough for its first ones not to count; none if absent. */
   notModified?: number;
 }
 

@@ -1,7 +1,6 @@
 import { eq } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { type Api, createApi } from '../../../api/http/app.ts';
-import { type Listening, listen } from '../../../api/http/wire/listen.ts';
+import type { Listening } from '../../../api/http/wire/listen.ts';
 import { channels, notify } from '../../../api/store/journal/channels.ts';
 import { models } from '../../../api/store/schema.ts';
 import {
@@ -12,6 +11,7 @@ import {
   type TestApp,
 } from '../../support/app.ts';
 import { createTestModel, smallWeights } from '../../support/models.ts';
+import { type QuickServers, startQuickServers } from '../../support/quick-servers.ts';
 import { sha256 } from '../../support/tensor-files.ts';
 
 /* What is answered without the router has to be what the router would answer, and to end as soon. */
@@ -21,31 +21,23 @@ const etag = `"${sha256(file)}"`;
 const path = '/v1/models/m/versions/2/weights';
 
 let test: TestApp;
-let api: Api;
-let server: Listening;
+let servers: QuickServers;
 let operator: RequestHeaders;
 let device: EnrolledDevice;
-/** Whether the last request was answered at once. */
-let wasQuick: boolean;
 
 beforeAll(async () => {
   test = await createTestApp();
   operator = await test.operator();
   await createTestModel(test, operator, 'm', [smallWeights(1), file]);
-  api = createApi(test.deps);
-  const quick: Api['quick'] = (...request) => {
-    wasQuick = api.quick(...request);
-    return wasQuick;
-  };
-  server = await listen({ fetch: api.app.fetch, quick }, { host: '127.0.0.1', port: 0 });
+  servers = await startQuickServers(test.deps);
 });
 afterAll(async () => {
-  await server?.close(0);
+  await servers?.close();
   await test?.close();
 });
 
 const ask = (headers: Record<string, string> = {}, at = path, method = 'GET') =>
-  fetch(server.url + at, { method, headers: { ...device.headers, ...headers } });
+  fetch(servers.quick.url + at, { method, headers: { ...device.headers, ...headers } });
 
 async function statusOf(headers: Record<string, string> = {}): Promise<number> {
   const answer = await ask(headers);
@@ -57,7 +49,7 @@ async function statusOf(headers: Record<string, string> = {}): Promise<number> {
 async function warmUp(): Promise<void> {
   await vi.waitFor(async () => {
     expect(await statusOf()).toBe(200);
-    expect(wasQuick).toBe(true);
+    expect(servers.way.wasQuick).toBe(true);
   });
 }
 
@@ -69,10 +61,10 @@ beforeEach(async () => {
 describe('a quick answer', () => {
   it.each([{}, { 'if-none-match': etag }])('says what the operation says (%o)', async (headers) => {
     const quick = await ask(headers);
-    expect(wasQuick).toBe(true);
+    expect(servers.way.wasQuick).toBe(true);
     test.deps.credentials.permits.forget(device.id);
     const thorough = await ask(headers);
-    expect(wasQuick).toBe(false);
+    expect(servers.way.wasQuick).toBe(false);
     const told = (answer: Response) =>
       [...answer.headers].filter(([name]) => !['date', 'x-request-id', 'ratelimit'].includes(name));
     expect(quick.status).toBe(thorough.status);
@@ -84,22 +76,15 @@ describe('a quick answer', () => {
   it('says to pages of each origin what the operation says', async () => {
     const { config } = test.deps;
     const limits = { ...config.limits, corsOrigins: ['https://a.example', 'https://b.example'] };
-    const own = createApi({ ...test.deps, config: { ...config, limits } });
-    let answered = 0;
-    const quick: Api['quick'] = (...request) => {
-      const isAnswered = own.quick(...request);
-      if (isAnswered) answered += 1;
-      return isAnswered;
-    };
-    const open = await listen({ fetch: own.app.fetch, quick }, { host: '127.0.0.1', port: 0 });
-    const told = async (at: Listening, origin: string) => {
-      const answer = await fetch(at.url + path, { headers: { ...device.headers, origin } });
+    const own = await startQuickServers({ ...test.deps, config: { ...config, limits } });
+    const { quick, slow } = own;
+    const told = async (at: Listening, origin: string, unchanged: Record<string, string> = {}) => {
+      const answer = await fetch(at.url + path, { headers: { ...device.headers, ...unchanged, origin } });
       await answer.arrayBuffer();
       return ['vary', 'access-control-allow-origin', 'access-control-expose-headers'].map((name) =>
         answer.headers.get(name),
       );
     };
-    const slow = await listen({ fetch: own.app.fetch }, { host: '127.0.0.1', port: 0 });
     try {
       // Brings the file into its memory.
       await told(slow, 'https://a.example');
@@ -109,12 +94,15 @@ describe('a quick answer', () => {
         'https://c.example',
         'https://a.example',
       ]) {
-        expect(await told(open, origin)).toEqual(await told(slow, origin));
+        for (const unchanged of [{}, { 'if-none-match': etag }]) {
+          const quickly = await told(quick, origin, unchanged);
+          expect(own.way.wasQuick).toBe(true);
+          expect(quickly).toEqual(await told(slow, origin, unchanged));
+        }
       }
-      expect(await told(open, 'https://b.example')).toContain('https://b.example');
-      expect(answered).toBe(5);
+      expect(await told(quick, 'https://b.example')).toContain('https://b.example');
     } finally {
-      await Promise.all([open.close(0), slow.close(0)]);
+      await own.close();
     }
   });
 
@@ -124,7 +112,7 @@ describe('a quick answer', () => {
     await vi.waitFor(async () => {
       for (const { headers } of [first, device]) {
         expect(await statusOf({ ...headers, 'if-none-match': etag })).toBe(304);
-        expect(wasQuick).toBe(true);
+        expect(servers.way.wasQuick).toBe(true);
       }
     });
   });
@@ -139,7 +127,7 @@ describe('a quick answer', () => {
     const left = (answer: Response) => Number(/r=(\d+)/.exec(answer.headers.get('ratelimit')!)?.[1]);
     const before = (await requests())?.value ?? 0;
     const [first, second] = [await ask({ 'if-none-match': etag }), await ask({ 'if-none-match': etag })];
-    expect(wasQuick).toBe(true);
+    expect(servers.way.wasQuick).toBe(true);
     expect(left(second)).toBe(left(first) - 1);
     expect((await requests())?.value).toBe(before + 2);
   });
@@ -155,7 +143,7 @@ describe('a quick answer', () => {
     ['half a token', { authorization: 'Bearer x' }, path, 'GET'],
   ])('is not given for %s', async (_name, headers, at, method) => {
     await (await ask(headers, at, method)).arrayBuffer();
-    expect(wasQuick).toBe(false);
+    expect(servers.way.wasQuick).toBe(false);
   });
 });
 
@@ -171,9 +159,9 @@ describe('a token that looks like one that is remembered', () => {
     const forged = forge(field());
     expect(forged).not.toBe(field());
     expect(await statusOf({ authorization: forged })).toBe(401);
-    expect(wasQuick).toBe(false);
+    expect(servers.way.wasQuick).toBe(false);
     expect(await statusOf()).toBe(200);
-    expect(wasQuick).toBe(true);
+    expect(servers.way.wasQuick).toBe(true);
   });
 });
 
@@ -187,7 +175,7 @@ describe('it ends', () => {
   it('with the token', async () => {
     test.clock.advance(11 * 60_000);
     expect(await statusOf()).toBe(401);
-    expect(wasQuick).toBe(false);
+    expect(servers.way.wasQuick).toBe(false);
   });
 
   it('with what the device remembers for 15 s, whoever heard of nothing', async () => {
@@ -217,6 +205,6 @@ describe('it ends', () => {
   it('with the assignment that its device has settled here', async () => {
     test.deps.credentials.permits.forget(device.id);
     await statusOf();
-    expect(wasQuick).toBe(false);
+    expect(servers.way.wasQuick).toBe(false);
   });
 });

@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises';
 import { eq } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { advanceRounds } from '../../../api/services/rounds/round-clock.ts';
@@ -12,6 +13,7 @@ import {
 import { createTestModel, smallWeights } from '../../support/models.ts';
 import {
   countMeasured,
+  lockKeys,
   type QuickServers,
   startQuickServers,
   toldBy,
@@ -22,6 +24,8 @@ import { openRaw, requestHead } from '../../support/raw-http.ts';
 /* A device that waits without the router has to be told, and refused, what the router would tell it. */
 
 const PATH = '/v1/assignment';
+/** In which a server sees that a connection has ended. */
+const NOTICED_MS = 50;
 
 let test: TestApp;
 let servers: QuickServers;
@@ -101,11 +105,12 @@ describe('a poll of a device that is known', () => {
     expect(await countMeasured(test.deps, 'getAssignment', '2xx')).toBe(before + 1);
   });
 
-  it('of several at once of one connection each is answered', async () => {
+  it('is answered as often as it was sent over one connection at once', async () => {
     const connection = openRaw(servers.quick.port);
     const request = requestHead('GET', PATH, device.headers);
     connection.send(request + request);
-    expect(await connection.until(/204 No Content[\s\S]*204 No Content/)).toMatch(/^HTTP\/1\.1 204/);
+    await connection.until(/204 No Content[\s\S]*204 No Content/);
+    expect(servers.way).toEqual({ wasQuick: true, wasLeft: false });
     connection.socket.destroy();
   });
 
@@ -122,16 +127,41 @@ describe('a poll of a device that is known', () => {
     test.clock.advance(60_000);
     const before = await countMeasured(test.deps, 'getAssignment', '2xx');
     const connection = openRaw(servers.quick.port);
+    const keys = await lockKeys(test.deps);
     servers.way.wasQuick = false;
     connection.send(requestHead('GET', `${PATH}?wait=60`, device.headers));
     await expect.poll(() => servers.way.wasQuick).toBe(true);
     connection.socket.destroy();
+    await setTimeout(NOTICED_MS);
+    await keys.release();
     await expect.poll(() => countMeasured(test.deps, 'getAssignment', '2xx')).toBe(before + 1);
     expect(await waiting()).toBe(0);
   });
 });
 
 describe('is refused as the operation refuses', () => {
+  it('what is over the limit of its address, also while it is refused', async () => {
+    const { config } = test.deps;
+    const limits = { ...config.limits, perAddress: { requests: 3, seconds: 60 } };
+    const limited = await startQuickServers({ ...test.deps, config: { ...config, limits } });
+    try {
+      expect((await poll('', limited.quick)).headers.get('ratelimit')).toMatch(/^"device"/);
+      await test.deps.db.pool.update(devices).set({ state: 'revoked' }).where(eq(devices.id, device.id));
+      test.clock.advance(16_000);
+      for (const [status, left] of [
+        [401, 1],
+        [401, 0],
+        [429, 0],
+      ]) {
+        const answer = await poll('', limited.quick);
+        expect(answer.status).toBe(status);
+        expect(answer.headers.get('ratelimit')).toMatch(new RegExp(`^"address";r=${left};`));
+      }
+    } finally {
+      await limited.close();
+    }
+  });
+
   it('what is over a limit, counted once', async () => {
     const { config } = test.deps;
     const limits = { ...config.limits, perDevice: { requests: 1, seconds: 60 } };
@@ -180,6 +210,16 @@ describe('is refused as the operation refuses', () => {
 });
 
 describe('is left to the operation', () => {
+  it('while the process has too much to bear', async () => {
+    const loaded = await startQuickServers(test.deps, { readLoad: () => 'high' });
+    try {
+      expect((await poll('', loaded.quick)).status).toBe(503);
+      expect(loaded.way.wasQuick).toBe(false);
+    } finally {
+      await loaded.close();
+    }
+  });
+
   it.each<[string, string, Record<string, string>, number]>([
     ['with a wait that is too long', '?wait=61', {}, 400],
     ['with a wait that is none', '?wait=soon', {}, 400],

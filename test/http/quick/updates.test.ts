@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises';
 import { eq } from 'drizzle-orm';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { advanceRounds } from '../../../api/services/rounds/round-clock.ts';
@@ -13,6 +14,7 @@ import {
 import { createTestModel, smallWeights } from '../../support/models.ts';
 import {
   countMeasured,
+  lockKeys,
   type QuickServers,
   startQuickServers,
   toldBy,
@@ -27,6 +29,8 @@ const tensors = (last: number) => [
   { name: 'w', shape: [3, 2], values: [1, 2, 3, 4, 5, 6] },
   { name: 'b', shape: [2], values: [7, last] },
 ];
+/** In which a server sees that a connection has ended. */
+const NOTICED_MS = 50;
 const metadata = { num_examples: '10', encoding: 'f32' };
 const file = tensorFile(tensors(8), metadata);
 
@@ -235,10 +239,13 @@ describe('is refused as the operation refuses', () => {
     test.clock.advance(60_000);
     servers.way.wasQuick = false;
     const connection = openRaw(servers.quick.port);
+    const keys = await lockKeys(test.deps);
     connection.send(requestHead('PUT', path(), headersOf(file)));
     connection.send(file.subarray(0, 10));
     await expect.poll(() => servers.way.wasQuick).toBe(true);
     connection.socket.destroy();
+    await setTimeout(NOTICED_MS);
+    await keys.release();
     await expect.poll(countCut).toBe(before + 1);
     expect(await recorded()).toEqual([]);
     expect((await send(file)).status).toBe(201);

@@ -82,11 +82,18 @@ describe('a folder', () => {
     };
     expect(await looks(2)).toEqual([5000, 5000]);
     const round = await openRound();
-    expect(await looks(5)).toEqual([100, 200, 400, 500, 500]);
+    expect(await looks(4)).toEqual([100, 200, 300, 300]);
     await round.send(0);
-    expect(await looks(3)).toEqual([100, 200, 400]);
+    expect(await looks(3)).toEqual([100, 200, 300]);
     await openRound({ site: 'b' });
     expect(await looks(2)).toEqual([100, 200]);
+  });
+
+  it('looks several times within a lease, which it has to renew', async () => {
+    const { config } = test.deps;
+    const { folder } = startWorker('test', { ...test.deps, config: { ...config, leaseMs: 150 } });
+    await openRound();
+    expect([await folder.step(), await folder.step()]).toEqual([50, 50]);
   });
 });
 
