@@ -6,7 +6,7 @@ import type { Guards } from '../limits/guards.ts';
 import { etagOf, headersOf, validatorsOf } from '../wire/file-headers.ts';
 import type { HotFiles } from '../wire/hot-files.ts';
 import { matchesEtag } from '../wire/ranges.ts';
-import { answer, countRequest, type Failures, isPlain, mayBeQuick, type Quick } from './requests.ts';
+import { answer, countRequest, type Failures, isPlainGet, mayBeQuick, type Quick } from './requests.ts';
 
 const OPERATION = 'downloadWeights';
 /** Files whose answers' heads are kept. */
@@ -23,10 +23,8 @@ export function createQuickDownloads(
 ): Quick {
   const describe = createDescriptions();
   return (incoming, outgoing) => {
-    const { headers, method, url } = incoming;
-    if (method !== 'GET' || !url!.startsWith('/v1/models/') || !isPlain(incoming)) return false;
-    if (headers['content-length'] !== undefined) return false;
-    if (!mayBeQuick(guards)) return false;
+    const { headers, url } = incoming;
+    if (!url!.startsWith('/v1/models/') || !isPlainGet(incoming) || !mayBeQuick(guards)) return false;
     const started = performance.now();
     const now = deps.clock.now();
     const device = recallDevice(deps, headers.authorization, now);

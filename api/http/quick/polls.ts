@@ -9,7 +9,7 @@ import {
   answerLater,
   type Content,
   type Failures,
-  isPlain,
+  isPlainGet,
   jsonContent,
   mayBeQuick,
   type Quick,
@@ -40,21 +40,18 @@ export function createQuickPolls(
   }
 
   return (incoming, outgoing, fallBack) => {
-    const { method, url, headers } = incoming;
-    const waitMs = method === 'GET' ? readWait(url!) : undefined;
-    if (waitMs === undefined || !isPlain(incoming) || headers['content-length'] !== undefined) return false;
-    if (!mayBeQuick(guards)) return false;
+    const waitMs = readWait(incoming.url!);
+    if (waitMs === undefined || !isPlainGet(incoming) || !mayBeQuick(guards)) return false;
     const started = performance.now();
-    const asked = recognizeDevice(deps, headers.authorization, deps.clock.now());
+    const asked = recognizeDevice(deps, incoming.headers.authorization, deps.clock.now());
     if (!asked) return false;
     const taken = { incoming, outgoing, operation: OPERATION, path: PATH, started };
     const departure = departureOf(outgoing);
-    const work = async (count: (device: DevicePrincipal) => void) => {
-      const device = await asked;
-      count(device);
-      return poll(device, waitMs, departure);
-    };
-    answerLater(deps, { guards, failures }, taken, { work, fallBack });
+    answerLater(deps, { guards, failures }, taken, {
+      recognize: async () => asked,
+      serve: (device) => poll(device, waitMs, departure),
+      fallBack,
+    });
     return true;
   };
 }

@@ -4,7 +4,7 @@ import type { MiddlewareHandler } from 'hono';
 import { createMiddleware } from 'hono/factory';
 import type { Deps } from '../../deps.ts';
 import { FedEdgeError } from '../../domain/errors.ts';
-import type { Principal } from '../../domain/role.ts';
+import type { DevicePrincipal, Principal } from '../../domain/role.ts';
 import { isTracing } from '../../tracing/spans.ts';
 import type { AppEnv } from '../context.ts';
 import type { Guards } from '../limits/guards.ts';
@@ -64,6 +64,11 @@ export function isPlain({ headers, rawHeaders }: IncomingMessage): boolean {
   return tokens === 1;
 }
 
+/** The same of a request without a body. */
+export function isPlainGet(incoming: IncomingMessage): boolean {
+  return incoming.method === 'GET' && incoming.headers['content-length'] === undefined && isPlain(incoming);
+}
+
 /** Counts the request: what tells the limits, and the refusal if one of them is used up. */
 export function countRequest(
   { limits }: Guards,
@@ -115,40 +120,41 @@ export function jsonContent(status: number, value: object): Content {
   return { status, headers, content };
 }
 
-/**
- * Answers with what `work` resolves with; the app does where that is undefined, or `work` rejects. `count` is to be called
- * as soon as it is known who asks, and throws where a limit is used up. What fails before has not been counted: the app
- * does that, and looks for itself.
- */
+/** What is done for a request that is not answered at once. */
+export interface Service {
+  /** Who asks. Undefined: it is not for us. What this rejects with the app finds out for itself, as nothing was counted. */
+  recognize(): Promise<DevicePrincipal | undefined>;
+  serve(device: DevicePrincipal): Promise<Content>;
+}
+
+/** Answers as soon as the request was served; where it could not be, the app answers. */
 export function answerLater(
   deps: Pick<Deps, 'metrics' | 'log'>,
   { guards, failures }: { guards: Guards; failures: Failures },
   taken: Taken,
-  {
-    work,
-    fallBack,
-  }: { work(count: (principal: Principal) => void): Promise<Content | undefined>; fallBack(): void },
+  { recognize, serve, fallBack }: Service & { fallBack(): void },
 ): void {
   const { incoming, outgoing, operation, path, started } = taken;
-  let told: readonly string[] | undefined;
-  const count = (principal: Principal) => {
-    const counted = countRequest(guards, incoming, principal, path);
-    told = counted.told;
-    if (counted.refusal) throw counted.refusal;
-  };
-  const note = (error: unknown): undefined => {
-    if (told) failures.note(incoming, { operation, error, started, told });
-  };
-  work(count)
-    .catch(note)
-    .then((content) => {
-      if (content && told) answer(deps, guards, { ...taken, told }, content);
-      else fallBack();
-    })
-    .catch((error: unknown) => {
-      deps.log.error({ err: error }, 'an answer failed');
-      outgoing.destroy();
-    });
+
+  async function attempt(): Promise<void> {
+    const device = await recognize().catch(() => undefined);
+    if (!device) return fallBack();
+    const { told, refusal } = countRequest(guards, incoming, device, path);
+    let content: Content;
+    try {
+      if (refusal) throw refusal;
+      content = await serve(device);
+    } catch (error) {
+      failures.note(incoming, { operation, error, started, told });
+      return fallBack();
+    }
+    answer(deps, guards, { ...taken, told }, content);
+  }
+
+  attempt().catch((error: unknown) => {
+    deps.log.error({ err: error }, 'an answer failed');
+    outgoing.destroy();
+  });
 }
 
 /** A request that was let in, and counted. */

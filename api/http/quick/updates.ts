@@ -35,14 +35,7 @@ interface Announced {
  * the app.
  */
 export function createQuickUpdates(deps: Deps, guards: Guards, { failures }: { failures: Failures }): Quick {
-  /** Undefined: it is not for us. */
-  async function receive(
-    { assignment, device: asked, declared }: Announced,
-    count: (device: DevicePrincipal) => void,
-  ): Promise<Content | undefined> {
-    const device = await asked;
-    if (!deps.credentials.assignments.find(device.id, assignment, deps.clock.now())) return undefined;
-    count(device);
+  async function receive({ assignment, declared }: Announced, device: DevicePrincipal): Promise<Content> {
     const receipt = await submitUpdate(deps, device, assignment, declared);
     deps.metrics.uploadedBytes.inc({ operation: OPERATION }, declared.bytes);
     return jsonContent(receipt.status === 'accepted' ? 201 : 200, receipt);
@@ -54,8 +47,15 @@ export function createQuickUpdates(deps: Deps, guards: Guards, { failures }: { f
     const announced = readAnnounced(deps, guards, incoming);
     if (!announced) return false;
     const taken = { incoming, outgoing, operation: OPERATION, path: incoming.url!, started };
-    const work = (count: (device: DevicePrincipal) => void) => receive(announced, count);
-    answerLater(deps, { guards, failures }, taken, { work, fallBack });
+    answerLater(deps, { guards, failures }, taken, {
+      async recognize() {
+        const device = await announced.device;
+        const now = deps.clock.now();
+        return deps.credentials.assignments.find(device.id, announced.assignment, now) && device;
+      },
+      serve: (device) => receive(announced, device),
+      fallBack,
+    });
     return true;
   };
 }

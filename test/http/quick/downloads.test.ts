@@ -11,8 +11,8 @@ import {
   type TestApp,
 } from '../../support/app.ts';
 import { createTestModel, smallWeights } from '../../support/models.ts';
-import { type QuickServers, startQuickServers } from '../../support/quick-servers.ts';
 import { sha256 } from '../../support/tensor-files.ts';
+import { type QuickServers, startQuickServers } from './servers.ts';
 
 /* What is answered without the router has to be what the router would answer, and to end as soon. */
 

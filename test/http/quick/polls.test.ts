@@ -1,4 +1,3 @@
-import { setTimeout } from 'node:timers/promises';
 import { eq } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { advanceRounds } from '../../../api/services/rounds/round-clock.ts';
@@ -11,21 +10,19 @@ import {
   type TestApp,
 } from '../../support/app.ts';
 import { createTestModel, smallWeights } from '../../support/models.ts';
+import { openRaw, requestHead } from '../../support/raw-http.ts';
 import {
   countMeasured,
-  lockKeys,
+  leaveDuringLookUp,
   type QuickServers,
   startQuickServers,
   toldBy,
   unreachable,
-} from '../../support/quick-servers.ts';
-import { openRaw, requestHead } from '../../support/raw-http.ts';
+} from './servers.ts';
 
 /* A device that waits without the router has to be told, and refused, what the router would tell it. */
 
 const PATH = '/v1/assignment';
-/** In which a server sees that a connection has ended. */
-const NOTICED_MS = 50;
 
 let test: TestApp;
 let servers: QuickServers;
@@ -126,14 +123,8 @@ describe('a poll of a device that is known', () => {
   it('ends with a connection that goes while the key is looked up', async () => {
     test.clock.advance(60_000);
     const before = await countMeasured(test.deps, 'getAssignment', '2xx');
-    const connection = openRaw(servers.quick.port);
-    const keys = await lockKeys(test.deps);
-    servers.way.wasQuick = false;
-    connection.send(requestHead('GET', `${PATH}?wait=60`, device.headers));
-    await expect.poll(() => servers.way.wasQuick).toBe(true);
-    connection.socket.destroy();
-    await setTimeout(NOTICED_MS);
-    await keys.release();
+    const head = requestHead('GET', `${PATH}?wait=60`, device.headers);
+    await leaveDuringLookUp(servers, test.deps, [head]);
     await expect.poll(() => countMeasured(test.deps, 'getAssignment', '2xx')).toBe(before + 1);
     expect(await waiting()).toBe(0);
   });

@@ -1,4 +1,3 @@
-import { setTimeout } from 'node:timers/promises';
 import { eq } from 'drizzle-orm';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { advanceRounds } from '../../../api/services/rounds/round-clock.ts';
@@ -12,16 +11,16 @@ import {
   type TestApp,
 } from '../../support/app.ts';
 import { createTestModel, smallWeights } from '../../support/models.ts';
+import { openRaw, requestHead } from '../../support/raw-http.ts';
+import { digestField, tensorFile } from '../../support/tensor-files.ts';
 import {
   countMeasured,
-  lockKeys,
+  leaveDuringLookUp,
   type QuickServers,
   startQuickServers,
   toldBy,
   unreachable,
-} from '../../support/quick-servers.ts';
-import { openRaw, requestHead } from '../../support/raw-http.ts';
-import { digestField, tensorFile } from '../../support/tensor-files.ts';
+} from './servers.ts';
 
 /* An update that is received without the router has to be received, answered and refused as the router would. */
 
@@ -29,8 +28,6 @@ const tensors = (last: number) => [
   { name: 'w', shape: [3, 2], values: [1, 2, 3, 4, 5, 6] },
   { name: 'b', shape: [2], values: [7, last] },
 ];
-/** In which a server sees that a connection has ended. */
-const NOTICED_MS = 50;
 const metadata = { num_examples: '10', encoding: 'f32' };
 const file = tensorFile(tensors(8), metadata);
 
@@ -237,15 +234,8 @@ describe('is refused as the operation refuses', () => {
   it('what is cut while the key is looked up', async () => {
     const before = await countCut();
     test.clock.advance(60_000);
-    servers.way.wasQuick = false;
-    const connection = openRaw(servers.quick.port);
-    const keys = await lockKeys(test.deps);
-    connection.send(requestHead('PUT', path(), headersOf(file)));
-    connection.send(file.subarray(0, 10));
-    await expect.poll(() => servers.way.wasQuick).toBe(true);
-    connection.socket.destroy();
-    await setTimeout(NOTICED_MS);
-    await keys.release();
+    const head = requestHead('PUT', path(), headersOf(file));
+    await leaveDuringLookUp(servers, test.deps, [head, file.subarray(0, 10)]);
     await expect.poll(countCut).toBe(before + 1);
     expect(await recorded()).toEqual([]);
     expect((await send(file)).status).toBe(201);

@@ -1,7 +1,13 @@
-import { createApi } from '../../api/http/app.ts';
-import type { GuardOptions } from '../../api/http/limits/guards.ts';
-import type { Quick } from '../../api/http/quick/requests.ts';
-import { type Listening, listen } from '../../api/http/wire/listen.ts';
+import { setTimeout } from 'node:timers/promises';
+import { expect } from 'vitest';
+import { createApi } from '../../../api/http/app.ts';
+import type { GuardOptions } from '../../../api/http/limits/guards.ts';
+import type { Quick } from '../../../api/http/quick/requests.ts';
+import { type Listening, listen } from '../../../api/http/wire/listen.ts';
+import { openRaw } from '../../support/raw-http.ts';
+
+/** In which a server sees that a connection has ended. */
+const NOTICED_MS = 50;
 
 type ApiDeps = Parameters<typeof createApi>[0];
 
@@ -56,22 +62,21 @@ export function unreachable(deps: ApiDeps): ApiDeps {
   return { ...deps, db: { ...deps.db, pool } };
 }
 
-/** Nobody can look at a device's key until it is released. */
-export async function lockKeys({ db }: Pick<ApiDeps, 'db'>): Promise<{ release(): Promise<void> }> {
-  const locked = Promise.withResolvers<void>();
-  const released = Promise.withResolvers<void>();
-  const holding = db.client.begin(async (tx) => {
+/** Sends by a connection that goes while its device's key is looked up, which takes until the server has seen that. */
+export async function leaveDuringLookUp(
+  { quick, way }: QuickServers,
+  { db }: Pick<ApiDeps, 'db'>,
+  pieces: readonly (string | Uint8Array)[],
+): Promise<void> {
+  await db.client.begin(async (tx) => {
     await tx`lock table device_keys in access exclusive mode`;
-    locked.resolve();
-    await released.promise;
+    way.wasQuick = false;
+    const connection = openRaw(quick.port);
+    for (const piece of pieces) connection.send(piece);
+    await expect.poll(() => way.wasQuick).toBe(true);
+    connection.socket.destroy();
+    await setTimeout(NOTICED_MS);
   });
-  await Promise.race([locked.promise, holding]);
-  return {
-    async release() {
-      released.resolve();
-      await holding;
-    },
-  };
 }
 
 /** What an answer says, but what differs from one to the next. */
