@@ -50,6 +50,8 @@ export function measureBlobs(blobs: BlobStore, { blobOperations, blobBytes: byte
   });
   return {
     create: async (key, options) => measureWriter(await counted('create', () => blobs.create(key, options))),
+    openAhead: async (keys) =>
+      (await counted('create', () => blobs.openAhead(keys))).map((writer) => measureWriter(writer)),
     read(...request) {
       const chunks = blobs.read(...request);
       return blobBytes(counting(chunks), chunks.path);

@@ -16,6 +16,13 @@ export async function put(store: BlobStore, key: string, bytes: Uint8Array): Pro
   await writer.commit();
 }
 
+/** The same in one go. */
+export async function putWhole(store: BlobStore, key: string, bytes: Uint8Array): Promise<void> {
+  const writer = await store.create(key, { bytes: bytes.length, whole: true });
+  await writer.write(bytes);
+  await writer.commit();
+}
+
 /** Reads a blob, or a range of it, whole. */
 export async function get(store: BlobStore, key: string, range?: BlobRange): Promise<Buffer> {
   const chunks: Buffer[] = [];

@@ -24,6 +24,8 @@ export interface Intake extends StreamedFile {
   body: ReadBody;
   /** Resolves when the key's row is there, where it is still under way: no blob is ever seen without one. */
   announced?: Promise<void>;
+  /** The blob, where it is open already. It is committed or aborted. */
+  opened?: BlobWriter | undefined;
   /** Called when the body's turn has come, before anything of it is read. What it throws ends the intake. */
   onTurn?(): Promise<void>;
 }
@@ -50,14 +52,13 @@ export async function receiveTensors(
   };
   try {
     for await (const pieces of intake.body(check.push, begin)) {
-      if (!writer && countBytes(pieces) === bytes) {
+      const isWhole = !writer && countBytes(pieces) === bytes;
+      if (isWhole) {
         received = check.finish();
         await intake.announced;
-        writer = await blobs.create(key, { whole: pieces });
-      } else {
-        writer ??= await blobs.create(key, { bytes });
-        await writer.write(pieces);
       }
+      writer ??= intake.opened ?? (await blobs.create(key, { bytes, whole: isWhole }));
+      await writer.write(pieces);
     }
     if ((writer?.bytes ?? 0) !== bytes) throw new FedEdgeError('body_incomplete');
     received ??= check.finish();
@@ -65,7 +66,7 @@ export async function receiveTensors(
     await writer?.commit();
     return received;
   } catch (error) {
-    await writer?.abort();
+    await (writer ?? intake.opened)?.abort();
     throw error instanceof TensorFault
       ? new FedEdgeError('malformed', { reason: error.message }, { cause: error })
       : error;

@@ -8,6 +8,8 @@ import { pause } from '../waker.ts';
 const MAX_TOGETHER = 256;
 /** So long a transaction waits for small updates that come in: it costs a tenth of one, and far more than a row in it. */
 const COMPANY_MS = 5;
+/** So many need not wait for more: while their transaction is under way, the next gathers. */
+const ENOUGH = 4;
 
 /** An update that comes in. When this ends without one, nobody waits for it any longer. */
 export interface Acknowledgement extends Disposable {
@@ -33,7 +35,7 @@ interface Queue {
   expected: number;
   waiting: Waiting[];
   isDraining: boolean;
-  /** Called when none is expected any longer. */
+  /** Called when there are enough, or none is expected any longer. */
   onComplete?: (() => void) | undefined;
 }
 
@@ -66,7 +68,7 @@ export function expectUpdate(
     if (!isExpected) return;
     isExpected = false;
     queue.expected -= 1;
-    if (queue.expected === 0) queue.onComplete?.();
+    if (isComplete(queue)) queue.onComplete?.();
   }
 
   return {
@@ -95,9 +97,13 @@ async function drain(db: Database, roundId: string, queue: Queue): Promise<void>
 }
 
 async function awaitCompany(queue: Queue): Promise<void> {
-  if (queue.expected === 0 || queue.waiting.length >= MAX_TOGETHER) return;
+  if (isComplete(queue)) return;
   await pause(COMPANY_MS, (end) => (queue.onComplete = end));
   queue.onComplete = undefined;
+}
+
+function isComplete({ expected, waiting }: Queue): boolean {
+  return expected === 0 || waiting.length >= ENOUGH;
 }
 
 /** Never rejects. */

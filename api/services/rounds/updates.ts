@@ -57,7 +57,7 @@ async function receiveUpdate(
   const since = performance.now();
   const { strategy, parameters, scalars: required } = chosenStrategy(assignment.settings.strategy);
   const manifest = await findTensors(pool, assignment.modelId);
-  const { key: blobKey, announced } = reserveUpdateBlob(deps);
+  const { key: blobKey, announced, opened } = reserveUpdateBlob(deps, bytes);
   // Awaited only when the body has come: until then a failure must not count as unhandled, which ends the process.
   announced.catch(() => undefined);
   const sealer = createSeal();
@@ -67,6 +67,7 @@ async function receiveUpdate(
       key: blobKey,
       body,
       announced,
+      opened,
       bytes,
       digest,
       sealer,

@@ -6,11 +6,13 @@
  * is said by whoever refers to it, in the database, and by nothing in the store.
  */
 export interface BlobStore {
-  /**
-   * Opens a blob to write; nothing is visible under the key before `commit()`, unless it is `whole`, and what is then
-   * seen is durable when that resolves.
-   */
+  /** Opens a blob to write; nothing is visible under the key before `commit()`, unless it is `whole`. */
   create(key: string, options?: CreateOptions): Promise<BlobWriter>;
+  /**
+   * Opens blobs that will each be `whole`, in one folder, ahead of their bytes: all, in the order of the keys, or none if
+   * that saves the store nothing, or fails.
+   */
+  openAhead(keys: readonly string[]): Promise<BlobWriter[]>;
   /**
    * The bytes [start, end) (cut to the blob's size; the whole without a range) in chunks of at most 512 KiB. A chunk
    * is valid until the next one is asked for: its memory is used again. Throws BlobMissingError. Nothing is opened
@@ -33,10 +35,10 @@ export interface CreateOptions {
   /** The expected size, a hint: large blobs choose their parts by it. */
   bytes?: number;
   /**
-   * What is written first, where that will be all: a store may then do without a draft, the name is there at once, and
-   * BlobExistsError comes now instead of at the commit. The caller may use the memory again when `create` settles.
+   * All of it will be written at once: a store may then do without a draft, so that the name is there from now on and
+   * BlobExistsError comes now instead of at the commit, and make each write durable by itself.
    */
-  whole?: readonly Uint8Array[];
+  whole?: boolean;
 }
 
 /** One write. Call its methods one at a time, each after the one before has resolved. */

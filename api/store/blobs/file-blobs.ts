@@ -15,6 +15,8 @@ import { asOutage, isMissing, outages } from './file-outages.ts';
 import { readChunks } from './file-reader.ts';
 import { createFileWriter } from './file-writer.ts';
 import { createFolders, type Folders } from './folders.ts';
+import { type NewFile, openDraft, openWhole, openWholes, type Place } from './new-files.ts';
+import { createOpener } from './opener.ts';
 import { createSharedChunks, type SharedChunks } from './shared-chunks.ts';
 
 /**
@@ -27,14 +29,25 @@ export function createFileBlobs(options: { dir: string; failpoint?: Failpoint })
   const folders = createFolders(dir);
   const chunks = createSharedChunks();
   const temporary = join(dir, '.tmp');
-  const context = { folders, temporary, failpoint };
+  const context = { folders, opener: createOpener(), temporary, failpoint };
   const pathOf = (key: string) => {
     assertKey(key);
     return join(dir, key);
   };
+  const placeOf = (key: string): Place => ({ key, path: pathOf(key) });
+  const write = (place: Place, file: NewFile) => createFileWriter(context, place, file);
   return {
     create: (key, options) =>
-      outages(async () => createFileWriter(context, key, pathOf(key), options?.whole)),
+      outages(async () => {
+        const place = placeOf(key);
+        return write(place, await (options?.whole ? openWhole(context, place) : openDraft(context, key)));
+      }),
+    openAhead: (keys) =>
+      outages(async () => {
+        const places = keys.map(placeOf);
+        const files = await openWholes(context, places);
+        return files.map((file, index) => write(places[index]!, file));
+      }),
     read(key, range) {
       const path = pathOf(key);
       return blobBytes(readFileBlob(key, { path, range, chunks }), range ? undefined : path);

@@ -84,6 +84,10 @@ export function markBlobs(blobs: BlobStore, record: StoreRecord, { lookMs }: { l
       await marked();
       return blobs.create(key, options);
     },
+    async openAhead(keys) {
+      await marked();
+      return blobs.openAhead(keys);
+    },
     async size(key) {
       const size = await blobs.size(key);
       if (size === undefined) await confirmLost(key);

@@ -278,7 +278,7 @@ describe('the store', () => {
     const { asked, deps: watched } = watchedStore();
     const intake = intakeOf(sound, inPieces(sound));
     await receiveTensors(watched, intake);
-    expect(asked).toEqual(['create', 'commit']);
+    expect(asked).toEqual(['create', 'write', 'commit']);
     expect(await deps.blobs.size(intake.key)).toBe(sound.length);
   });
 
@@ -353,6 +353,7 @@ describe('the store', () => {
   const cut = [sound.subarray(0, 20), sound.subarray(20)];
   it.each([
     ['create', [sound]],
+    ['write', [sound]],
     ['commit', [sound]],
     ['create', cut],
     ['write', cut],
@@ -363,6 +364,41 @@ describe('the store', () => {
     await expect(receiveTensors(failing, intake)).rejects.toBe(outage);
     expect(await deps.blobs.size(intake.key)).toBeUndefined();
     expect(await readdir(join(dir, '.tmp'))).toEqual([]);
+  });
+
+  it.each([
+    ['at once', [sound]],
+    ['by and by', cut],
+  ] as const)('takes what comes %s under a name that is open already', async (_, pieces) => {
+    const { asked, deps: watched } = watchedStore();
+    const intake = intakeOf(sound, inPieces(...pieces));
+    const opened = await watched.blobs.create(intake.key, { whole: true });
+    await receiveTensors(watched, { ...intake, opened });
+    expect(asked).toEqual(['create', ...pieces.map(() => 'write'), 'commit']);
+    expect(await deps.blobs.size(intake.key)).toBe(sound.length);
+  });
+
+  it.each([
+    ['refused', rawFile('[]'), 'malformed'],
+    ['not what was declared', sound, 'digest_mismatch'],
+  ])('keeps nothing under a name that is open already, where the body is %s', async (_, file, code) => {
+    const intake = { ...intakeOf(file, inPieces(file)), digest: sha256(Buffer.from('another')) };
+    const opened = await deps.blobs.create(intake.key, { whole: true });
+    expect((await failure(receiveTensors(deps, { ...intake, opened }))).code).toBe(code);
+    expect(await deps.blobs.size(intake.key)).toBeUndefined();
+  });
+
+  it('keeps nothing under a name that is open already, where the body is not wanted any more', async () => {
+    const late = new FedEdgeError('late');
+    const body: Body = async function* (_look, begin) {
+      await begin?.();
+      yield [sound];
+    };
+    const intake = intakeOf(sound, body);
+    const opened = await deps.blobs.create(intake.key, { whole: true });
+    const onTurn = () => Promise.reject(late);
+    await expect(receiveTensors(deps, { ...intake, opened, onTurn })).rejects.toBe(late);
+    expect(await deps.blobs.size(intake.key)).toBeUndefined();
   });
 
   it('keeps nothing of a body that fails when all of it was there', async () => {

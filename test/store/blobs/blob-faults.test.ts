@@ -1,12 +1,13 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import { mkdtemp, open, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { mkdtemp, open, readdir, readFile, readlink, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { type BlobStore, BlobUnavailableError } from '../../../api/store/blobs/blob-store.ts';
 import { createFileBlobs } from '../../../api/store/blobs/file-blobs.ts';
 import { createS3Blobs } from '../../../api/store/blobs/s3/s3-blobs.ts';
-import { get, put } from '../../support/blobs.ts';
+import { get, put, putWhole } from '../../support/blobs.ts';
 import { type FakeS3, startFakeS3 } from '../../support/fake-s3.ts';
 
 const partBytes = 5 << 20;
@@ -17,8 +18,7 @@ const folder = () => mkdtemp(join(tmpdir(), 'fededge-blobs-'));
 
 const ways = {
   'in pieces': put,
-  'at once': async (store: BlobStore, key: string, bytes: Uint8Array) =>
-    (await store.create(key, { whole: [bytes] })).commit(),
+  'at once': putWhole,
 };
 type Way = keyof typeof ways;
 
@@ -29,7 +29,7 @@ describe('blobs on files', () => {
     const store = createFileBlobs({ dir: join(dir, 'file') });
     await expect(store.check()).rejects.toThrow(BlobUnavailableError);
     await expect(store.create('update/x')).rejects.toThrow(BlobUnavailableError);
-    await expect(store.create('update/x', { whole: [small] })).rejects.toThrow(BlobUnavailableError);
+    await expect(store.create('update/x', { whole: true })).rejects.toThrow(BlobUnavailableError);
     await rm(dir, { recursive: true });
   });
 
@@ -50,7 +50,6 @@ describe('blobs on files', () => {
     ['datasync', 'in pieces'],
     ['sync', 'in pieces'],
     ['writev', 'in pieces'],
-    ['datasync', 'at once'],
     ['sync', 'at once'],
     ['writev', 'at once'],
   ])('a %s that fails leaves nothing behind, written %s', async (call, way) => {
@@ -67,6 +66,25 @@ describe('blobs on files', () => {
     expect(await readdir(join(dir, '.tmp'))).toEqual([]);
     await ways[way](store, 'update/x', large);
     expect(await store.size('update/x')).toBe(large.length);
+    await rm(dir, { recursive: true });
+  });
+
+  test.runIf(process.platform === 'linux')('what is written at once is on the disk then', async () => {
+    const dir = await folder();
+    const store = createFileBlobs({ dir });
+    const isThrough = async (path: string) => {
+      for (const number of await readdir('/proc/self/fd')) {
+        if ((await readlink(`/proc/self/fd/${number}`).catch(() => '')) !== path) continue;
+        const flags = /^flags:\s*(\d+)/m.exec(await readFile(`/proc/self/fdinfo/${number}`, 'utf8'))![1]!;
+        return (Number.parseInt(flags, 8) & constants.O_DSYNC) !== 0;
+      }
+      return undefined;
+    };
+    const writer = await store.create('update/x', { whole: true });
+    expect(await isThrough(join(dir, 'update/x'))).toBe(true);
+    await writer.write(small);
+    await writer.commit();
+    await vi.waitFor(async () => expect(await isThrough(join(dir, 'update/x'))).toBeUndefined());
     await rm(dir, { recursive: true });
   });
 

@@ -27,11 +27,40 @@ test.each(['.tmp', 'update'])('goes on when its folder %s has gone meanwhile', a
   await store.check();
 });
 
+test('opens ahead, also where the folder has gone meanwhile', async () => {
+  const store = createFileBlobs({ dir });
+  await put(store, 'update/before', bytes);
+  await rm(join(dir, 'update'), { recursive: true });
+  const keys = ['update/a', 'update/b', 'update/c'];
+  const [first, second, third] = await store.openAhead(keys);
+  await second!.write(bytes);
+  await second!.commit();
+  expect(await get(store, 'update/b')).toEqual(bytes);
+  await first!.abort();
+  await third!.abort();
+  expect(await readdir(join(dir, 'update'))).toEqual(['b']);
+  expect(await store.openAhead([])).toEqual([]);
+});
+
+test('what was opened ahead and cannot be written is an outage, and leaves nothing', async () => {
+  const store = createFileBlobs({
+    dir,
+    failpoint: (name) => {
+      if (name === 'blob.after_temp_write') throw Object.assign(new Error('EIO'), { syscall: 'write' });
+    },
+  });
+  const [writer] = await store.openAhead(['update/a']);
+  await writer!.write(bytes);
+  await expect(writer!.commit()).rejects.toThrow(BlobUnavailableError);
+  expect(await readdir(join(dir, 'update'))).toEqual([]);
+});
+
 test('is out where all of it has gone, and makes nothing in its place', async () => {
   const store = createFileBlobs({ dir: join(dir, 'blobs') });
   await put(store, 'update/before', bytes);
   await rename(join(dir, 'blobs'), join(dir, 'unmounted'));
   await expect(put(store, 'update/after', bytes)).rejects.toThrow(BlobUnavailableError);
+  await expect(store.openAhead(['update/after'])).rejects.toThrow(BlobUnavailableError);
   await expect(store.check()).rejects.toThrow(BlobUnavailableError);
   expect(await readdir(dir)).toEqual(['unmounted']);
   await rename(join(dir, 'unmounted'), join(dir, 'blobs'));

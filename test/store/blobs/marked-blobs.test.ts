@@ -60,6 +60,7 @@ test('a store that is not mounted loses nothing and takes nothing', async () => 
     await expect(get(each, 'update/x')).rejects.toThrow(BlobStoreMissingError);
     await expect(each.size('update/x')).rejects.toThrow(BlobStoreMissingError);
     await expect(put(each, 'update/y', bytes)).rejects.toThrow(BlobStoreMissingError);
+    await expect(each.openAhead(['update/z'])).rejects.toThrow(BlobStoreMissingError);
     await expect(each.delete('update/x')).rejects.toThrow(BlobStoreMissingError);
     await expect(each.check()).rejects.toThrow(/store\/1.*mounted/);
   }

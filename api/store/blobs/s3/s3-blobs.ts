@@ -1,11 +1,4 @@
-import {
-  assertKey,
-  assertPrefix,
-  type BlobStore,
-  blobBytes,
-  countBytes,
-  type Failpoint,
-} from '../blob-store.ts';
+import { assertKey, assertPrefix, type BlobStore, blobBytes, type Failpoint } from '../blob-store.ts';
 import { createPatience } from './s3-patience.ts';
 import { readS3Object } from './s3-reader.ts';
 import {
@@ -36,15 +29,13 @@ export function createS3Blobs(options: S3Options & { partBytes?: number; failpoi
     return prefix + key;
   };
   return {
-    async create(key, { bytes, whole } = {}) {
+    async create(key, { bytes } = {}) {
       const names = { key, objectKey: objectKey(key) };
       const patience = newPatience();
       const sendInTime: SendS3 = (request) => send(request, patience);
-      const expected = whole ? countBytes(whole) : bytes;
-      const writer = createS3Writer(sendInTime, names, { partBytes, failpoint }, expected);
-      if (whole) await writer.write(whole);
-      return writer;
+      return createS3Writer(sendInTime, names, { partBytes, failpoint }, bytes);
     },
+    openAhead: async () => [],
     read: (key, range) =>
       blobBytes(readS3Object(send, { key, objectKey: objectKey(key) }, newPatience(), range)),
     size: async (key) => sizeOf(send, objectKey(key)),

@@ -1,0 +1,68 @@
+/**
+ * The entry of the thread that opens and closes files. The process that starts the thread imports it too: what that one has
+ * compiled, the thread need not compile again.
+ */
+import { closeSync, constants, fsyncSync, openSync, unlinkSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
+
+export const OPENING_THREAD = 'fededge-open';
+
+export interface ToOpener {
+  /** To be closed. */
+  close: readonly number[];
+  /** To be opened, in one folder; `reply` gets an `Opened`. */
+  open?: { paths: readonly string[]; flags: number; reply: MessagePort };
+}
+
+/** The descriptors in the order of the paths; or what an errno exception tells, and nothing is open, or there, of them. */
+export type Opened = { descriptors: number[] } | { fault: Fault };
+
+interface Fault {
+  message: string;
+  code: string | undefined;
+  syscall: string | undefined;
+}
+
+if (parentPort && workerData === OPENING_THREAD) parentPort.on('message', serve);
+
+function serve({ close, open }: ToOpener): void {
+  for (const descriptor of close) quietly(() => closeSync(descriptor));
+  if (!open) return;
+  open.reply.postMessage(openAll(open.paths, open.flags));
+  open.reply.close();
+}
+
+function openAll(paths: readonly string[], flags: number): Opened {
+  const descriptors: number[] = [];
+  try {
+    for (const path of paths) descriptors.push(openSync(path, flags));
+    syncFolder(dirname(paths[0]!));
+    return { descriptors };
+  } catch (error) {
+    descriptors.forEach((descriptor, index) => {
+      quietly(() => closeSync(descriptor));
+      quietly(() => unlinkSync(paths[index]!));
+    });
+    const { message, code, syscall } = error as NodeJS.ErrnoException;
+    return { fault: { message, code, syscall } };
+  }
+}
+
+function syncFolder(folder: string): void {
+  const descriptor = openSync(folder, constants.O_RDONLY);
+  try {
+    fsyncSync(descriptor);
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+/** Nothing depends on it. */
+function quietly(step: () => void): void {
+  try {
+    step();
+  } catch {
+    // An empty file without a row that refers to it is swept.
+  }
+}

@@ -1,0 +1,76 @@
+import { constants, writeSync } from 'node:fs';
+import { mkdtemp, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { createOpener } from '../../../api/store/blobs/opener.ts';
+
+const NEW = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL;
+
+let dir: string;
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'fededge-opener-'));
+});
+afterEach(() => rm(dir, { recursive: true, force: true }));
+
+const pathsOf = (...names: string[]) => names.map((name) => join(dir, name));
+const isLinux = process.platform === 'linux';
+
+/** Which of the folder's files this process has open. */
+async function openFiles(): Promise<string[]> {
+  const links = (await readdir('/proc/self/fd')).map((number) =>
+    readlink(`/proc/self/fd/${number}`).catch(() => ''),
+  );
+  return (await Promise.all(links)).filter((path) => path.startsWith(`${dir}/`)).sort();
+}
+
+it('opens files that are written here, and closes them', async ({ skip }) => {
+  skip(!isLinux, 'it reads /proc');
+  const opener = createOpener();
+  const paths = pathsOf('a', 'b', 'c');
+  const descriptors = await opener.open(paths, NEW);
+  expect(await openFiles()).toEqual(paths);
+  descriptors.forEach((descriptor, index) => void writeSync(descriptor, `file ${index}`));
+  expect(await readFile(paths[2]!, 'utf8')).toBe('file 2');
+  descriptors.forEach((descriptor) => void opener.close(descriptor));
+  await vi.waitFor(async () => expect(await openFiles()).toEqual([]));
+});
+
+it('opens all or none, and tells what the system said', async ({ skip }) => {
+  const opener = createOpener();
+  await writeFile(join(dir, 'b'), 'another');
+  const opening = opener.open(pathsOf('a', 'b', 'c'), NEW);
+  await expect(opening).rejects.toMatchObject({ code: 'EEXIST', syscall: 'open' });
+  expect(await readdir(dir)).toEqual(['b']);
+  expect(await readFile(join(dir, 'b'), 'utf8')).toBe('another');
+  skip(!isLinux, 'it reads /proc');
+  expect(await openFiles()).toEqual([]);
+});
+
+it('serves callers at one time, each with its own', async () => {
+  const opener = createOpener();
+  const names = Array.from({ length: 5 }, (_, batch) => [`${batch}-a`, `${batch}-b`]);
+  const opened = await Promise.all(names.map((pair) => opener.open(pathsOf(...pair), NEW)));
+  opened.flat().forEach((descriptor, index) => void writeSync(descriptor, names.flat()[index]!));
+  for (const name of names.flat()) expect(await readFile(join(dir, name), 'utf8')).toBe(name);
+  for (const descriptor of opened.flat()) opener.close(descriptor);
+});
+
+it.each([
+  ['ends', 'process.exit(0)'],
+  ['crashes', "throw new Error('injected')"],
+])('a thread that %s fails what it was asked, and another takes its place', async (_, act) => {
+  const threads = [`require('node:worker_threads').parentPort.once('message', () => { ${act}; })`];
+  const opening = new URL('../../../api/store/blobs/opening-thread.ts', import.meta.url);
+  const opener = createOpener(() => {
+    const code = threads.shift();
+    return code === undefined
+      ? new Worker(opening, { workerData: 'fededge-open', trackUnmanagedFds: false })
+      : new Worker(code, { eval: true });
+  });
+  await expect(opener.open(pathsOf('a'), NEW)).rejects.toMatchObject({ syscall: 'open' });
+  const [descriptor] = await vi.waitUntil(() => opener.open(pathsOf('a'), NEW).catch(() => undefined));
+  expect(await readdir(dir)).toEqual(['a']);
+  opener.close(descriptor!);
+});
