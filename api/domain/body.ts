@@ -1,6 +1,10 @@
 /** So much of a body is handed on together, and as much again waits in memory meanwhile: a smaller one comes in one go. */
 export const MAX_GATHERED_BYTES = 1 << 19;
 
+export function isGathered(bytes: number): boolean {
+  return bytes <= MAX_GATHERED_BYTES;
+}
+
 /**
  * Reads a body: shows every piece to `look` as it comes, and yields what has come, in order, in pieces that are valid until
  * the next ones are asked for. What was received before a cut is yielded before `body_incomplete` is thrown. `begin` is

@@ -38,7 +38,14 @@ export function measureBlobs(blobs: BlobStore, { blobOperations, blobBytes: byte
     }
   }
   const measureWriter = (writer: BlobWriter): BlobWriter => ({
-    write: (chunk) => writer.write(chunk),
+    async write(chunk) {
+      try {
+        await writer.write(chunk);
+      } catch (error) {
+        note('write', error);
+        throw error;
+      }
+    },
     async commit() {
       await counted('write', () => writer.commit());
       bytes.inc({ direction: 'written' }, writer.bytes);
@@ -51,7 +58,7 @@ export function measureBlobs(blobs: BlobStore, { blobOperations, blobBytes: byte
   return {
     create: async (key, options) => measureWriter(await counted('create', () => blobs.create(key, options))),
     openAhead: async (keys) =>
-      (await counted('create', () => blobs.openAhead(keys))).map((writer) => measureWriter(writer)),
+      (await counted('open', () => blobs.openAhead(keys))).map((writer) => measureWriter(writer)),
     read(...request) {
       const chunks = blobs.read(...request);
       return blobBytes(counting(chunks), chunks.path);

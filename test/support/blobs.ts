@@ -59,5 +59,7 @@ export function holdWrites(blobs: BlobStore) {
     return blobs.create(...args);
   };
   /** `reached` resolves with the first one; `held` tells how many have come. */
-  return { blobs: { ...blobs, create }, gate, reached: reached.promise, held: () => held };
+  // Nothing passes beside it.
+  const openAhead = async () => [];
+  return { blobs: { ...blobs, create, openAhead }, gate, reached: reached.promise, held: () => held };
 }

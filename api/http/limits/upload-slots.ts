@@ -1,4 +1,4 @@
-import { MAX_GATHERED_BYTES } from '../../domain/body.ts';
+import { isGathered } from '../../domain/body.ts';
 import { FedEdgeError } from '../../domain/errors.ts';
 import { createBusynessGauge } from './load.ts';
 
@@ -113,7 +113,7 @@ export function createUploadSlots({
 
   return {
     async enter(bytes) {
-      const isLarge = bytes > MAX_GATHERED_BYTES;
+      const isLarge = !isGathered(bytes);
       if (bodies.hasRoom(isLarge, FEW)) return bodies.enter(isLarge);
       if (waiting.size >= bodies.most) throw tooMany();
       return wait(isLarge);

@@ -39,7 +39,13 @@ export async function putEvaluationSet(
   await reserveBlob(pool, key, startedAt);
   try {
     const { bytes, digest, body } = declared;
-    const { header } = await receiveTensors(deps, { key, bytes, digest, body, plan: planExamples });
+    const { header } = await receiveTensors(deps, {
+      claim: () => ({ key }),
+      bytes,
+      digest,
+      body,
+      plan: planExamples,
+    });
     const examples = header.entries[0]!.shape[0]!;
     await deps.db.transaction((tx) => replace(tx, deps, operator, model, { key, digest, examples }));
     return { digest, examples };

@@ -59,7 +59,7 @@ export async function createVersion(
   try {
     const { bytes, digest, body } = declared;
     const plan = (header: TensorHeader) => planWeights(header, model.manifest);
-    await receiveTensors(deps, { key: blobKey, bytes, digest, body, plan });
+    await receiveTensors(deps, { claim: () => ({ key: blobKey }), bytes, digest, body, plan });
     const version = await deps.db.transaction((tx) =>
       publish(tx, deps, operator, model, { blobKey, bytes, digest }),
     );

@@ -1,5 +1,5 @@
 import type { Deps } from '../../deps.ts';
-import { MAX_GATHERED_BYTES } from '../../domain/body.ts';
+import { isGathered } from '../../domain/body.ts';
 import type { Database } from '../../store/database.ts';
 import { isOutage } from '../../store/outage.ts';
 import { type AcceptedUpdate, acceptUpdates } from '../../store/rounds/updates.ts';
@@ -61,14 +61,18 @@ export function expectUpdate(
   queues.set(roundId, queue);
   queue.users += 1;
   // A large one costs so much more than a transaction that nobody need wait for it.
-  let isExpected = bytes <= MAX_GATHERED_BYTES;
+  let isExpected = isGathered(bytes);
   if (isExpected) queue.expected += 1;
+
+  function look(): void {
+    if (isComplete(queue)) queue.onComplete?.();
+  }
 
   function arrive(): void {
     if (!isExpected) return;
     isExpected = false;
     queue.expected -= 1;
-    if (isComplete(queue)) queue.onComplete?.();
+    look();
   }
 
   return {
@@ -76,6 +80,7 @@ export function expectUpdate(
       const { promise, resolve, reject } = Promise.withResolvers<number | undefined>();
       queue.waiting.push({ update, resolve, reject });
       arrive();
+      look();
       if (!queue.isDraining) void drain(db, roundId, queue);
       return promise;
     },

@@ -1,33 +1,32 @@
 import type { Deps } from '../../deps.ts';
-import { MAX_GATHERED_BYTES } from '../../domain/body.ts';
+import { isGathered } from '../../domain/body.ts';
 import type { BlobWriter } from '../../store/blobs/blob-store.ts';
 import type { Database } from '../../store/database.ts';
 import { newId } from '../../store/ids.ts';
-import { reserveBlobs } from '../../store/models/blob-rows.ts';
+import { abandonBlob, reserveBlobs } from '../../store/models/blob-rows.ts';
+import type { Place } from '../models/tensor-intake.ts';
 
 /** A place for an update's file. */
 export interface Reservation {
-  key: string;
-  /** Resolves when the blob is announced: nothing may be visible under its key before. */
-  announced: Promise<void>;
-  /** Open already, to be written whole. To be committed or aborted. */
-  opened?: BlobWriter | undefined;
+  /** To be called once, as late as can be. */
+  claim(isWhole: boolean): Place;
+  /** Leaves it to the sweeper, if it was claimed or announced. Never rejects. */
+  abandon(): Promise<void>;
 }
 
-/** Under load, so much of a second's need is announced ahead; less than a handful is not worth it. */
-const AHEAD = 0.2;
+/** Under load, so much of a second's need is announced ahead, most of it for small bodies' bursts. */
+const AHEAD = 0.5;
+/** Less than a handful is not worth it. */
 const LEAST_AHEAD = 5;
 const MOST_AHEAD = 64;
 const WINDOW_MS = 1000;
 /** What was announced longer ago is left to the sweeper: an upload takes up to 50 minutes of the hour that it gives. */
 const MAX_AGE_MS = 5 * 60_000;
-/** Nobody looks at an open file's name again, which may go with its folder. */
+/** Nobody looks again whether an open file's folder is still there. */
 const KEEP_OPEN_MS = 2000;
 
-interface Ready {
-  key: string;
+interface Ready extends Place {
   announcedAt: number;
-  opened: BlobWriter | undefined;
 }
 
 interface Batch {
@@ -37,39 +36,70 @@ interface Batch {
 
 interface Steps {
   announce(keys: readonly string[], now: Date): Promise<void>;
-  /** In the order of the keys, or none. */
+  /** Writers in the order of the keys, or none. */
   open(keys: readonly string[]): Promise<readonly BlobWriter[]>;
 }
 
 type Stock = ReturnType<typeof createStock>;
 
-/** Of bodies that come at once, and of others, which are written as they come. */
-const stocks = { small: new WeakMap<Database, Stock>(), large: new WeakMap<Database, Stock>() };
+/** Of bodies that are written at once, and of those that are written as they come. */
+const stocks = { whole: new WeakMap<Database, Stock>(), streamed: new WeakMap<Database, Stock>() };
 
 /**
- * A reservation of its own for an update of `bytes`, at once: from what was announced ahead, else with all that come
- * meanwhile. Those that were announced ahead for small ones are open, too: then only one call, which writes and syncs, lies
- * between a body and its acknowledgement.
+ * A reservation for an update of `bytes`, at once: of what was announced ahead, else together with all that come meanwhile.
+ * What was announced ahead for small bodies is open, too: then one call, which writes and syncs, lies between a body and its
+ * acknowledgement.
  */
 export function reserveUpdateBlob(
-  { db, blobs, clock, log }: Pick<Deps, 'db' | 'blobs' | 'clock' | 'log'>,
+  deps: Pick<Deps, 'db' | 'blobs' | 'clock' | 'log'>,
   bytes: number,
 ): Reservation {
-  const isSmall = bytes <= MAX_GATHERED_BYTES;
-  const kept = isSmall ? stocks.small : stocks.large;
+  const { db, clock } = deps;
+  const isStreamed = !isGathered(bytes);
+  const stock = stockOf(deps, isStreamed ? 'streamed' : 'whole');
+  let key: string | undefined;
+  let announced: Promise<void> = Promise.resolve();
+
+  function announce(): void {
+    ({ key, announced } = stock.announce(clock.now()));
+    // Told to who claims it; until then a failure must not count as unhandled, which ends the process.
+    announced.catch(() => undefined);
+  }
+
+  if (!stock.expects(clock.now())) announce();
+  return {
+    claim(isWhole) {
+      const isOurs = key !== undefined;
+      const ready = !isOurs && (isWhole || isStreamed) ? stock.take(clock.now()) : undefined;
+      if (ready) {
+        key = ready.key;
+        return ready;
+      }
+      if (!isOurs) announce();
+      return { key: key!, announced };
+    },
+    async abandon() {
+      const named = key;
+      if (named === undefined) return;
+      await announced.then(() => abandonBlob(db.pool, named)).catch(() => undefined);
+    },
+  };
+}
+
+function stockOf({ db, blobs, log }: Pick<Deps, 'db' | 'blobs' | 'log'>, kind: keyof typeof stocks): Stock {
+  const known = stocks[kind].get(db);
+  if (known) return known;
   const openAhead = (keys: readonly string[]) =>
     blobs.openAhead(keys).catch((error: unknown) => {
       log.debug({ err: error }, 'no blobs could be opened ahead');
       return [];
     });
-  const stock =
-    kept.get(db) ??
-    createStock({
-      announce: (keys, now) => reserveBlobs(db.pool, keys, now),
-      open: isSmall ? openAhead : async () => [],
-    });
-  kept.set(db, stock);
-  return stock.take(clock.now());
+  const stock = createStock({
+    announce: (keys, now) => reserveBlobs(db.pool, keys, now),
+    open: kind === 'whole' ? openAhead : async () => [],
+  });
+  stocks[kind].set(db, stock);
+  return stock;
 }
 
 function createStock({ announce, open }: Steps) {
@@ -77,45 +107,66 @@ function createStock({ announce, open }: Steps) {
   const measureNeed = createGauge();
   let underWay: Promise<unknown> = Promise.resolve();
   let next: Batch | undefined;
+  /** Announced, and about to be ready. */
+  let coming = 0;
+
+  const missing = () => measureNeed(0) - ready.length - coming;
 
   function begin(now: Date): Batch {
     const keys: string[] = [];
-    const ahead: string[] = [];
     const announced = underWay.then(async () => {
       next = undefined;
-      for (let left = measureNeed(0); left > 0; left -= 1) ahead.push(newKey(now));
-      await announce([...keys, ...ahead], now);
+      const ahead = Array.from({ length: Math.max(0, missing()) }, () => newKey(now));
+      coming += ahead.length;
+      try {
+        await announce([...keys, ...ahead], now);
+      } catch (error) {
+        coming -= ahead.length;
+        throw error;
+      }
+      void prepare(ahead, now);
     });
-    underWay = announced.then(() => prepare(ahead, now)).catch(() => undefined);
+    underWay = announced.catch(() => undefined);
     return { keys, announced };
   }
 
+  /** Never rejects. Nobody waits for it. */
   async function prepare(keys: readonly string[], now: Date): Promise<void> {
     if (keys.length === 0) return;
     const writers = await open(keys);
-    const announcedAt = now.getTime();
-    const prepared = keys.map((key, index) => ({ key, announcedAt, opened: writers[index] }));
-    ready.push(...prepared);
-    if (writers.length > 0) setTimeout(() => prepared.forEach(shut), KEEP_OPEN_MS).unref();
+    coming -= keys.length;
+    const places = keys.map((key, index) => ({ key, announcedAt: now.getTime(), opened: writers[index] }));
+    ready.push(...places);
+    if (writers.length > 0) setTimeout(() => places.forEach(shut), KEEP_OPEN_MS).unref();
   }
 
+  /** Its name is being taken away: it is no place any more. */
   function shut(place: Ready): void {
-    if (ready.includes(place)) void place.opened?.abort();
-    place.opened = undefined;
+    const index = ready.indexOf(place);
+    if (index < 0) return;
+    ready.splice(index, 1);
+    void place.opened?.abort();
+  }
+
+  function dropOld(now: Date): void {
+    const isOld = ({ announcedAt }: Ready) =>
+      announcedAt > now.getTime() || announcedAt < now.getTime() - MAX_AGE_MS;
+    for (const place of ready.filter(isOld)) shut(place);
   }
 
   return {
-    take(now: Date): Reservation {
+    /** Counts one more. True: there will be a place for it, as far as can be seen. */
+    expects(now: Date): boolean {
       const need = measureNeed(1);
-      for (let kept = ready.shift(); kept; kept = ready.shift()) {
-        const age = now.getTime() - kept.announcedAt;
-        if (age < 0 || age > MAX_AGE_MS) {
-          void kept.opened?.abort();
-          continue;
-        }
-        if (ready.length < need / 2) next ??= begin(now);
-        return { key: kept.key, announced: Promise.resolve(), opened: kept.opened };
-      }
+      if (missing() > need / 2) next ??= begin(now);
+      dropOld(now);
+      return ready.length > 0;
+    },
+    take(now: Date): Place | undefined {
+      dropOld(now);
+      return ready.shift();
+    },
+    announce(now: Date) {
       next ??= begin(now);
       const key = newKey(now);
       next.keys.push(key);

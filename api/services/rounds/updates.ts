@@ -57,17 +57,18 @@ async function receiveUpdate(
   const since = performance.now();
   const { strategy, parameters, scalars: required } = chosenStrategy(assignment.settings.strategy);
   const manifest = await findTensors(pool, assignment.modelId);
-  const { key: blobKey, announced, opened } = reserveUpdateBlob(deps, bytes);
-  // Awaited only when the body has come: until then a failure must not count as unhandled, which ends the process.
-  announced.catch(() => undefined);
+  const reservation = reserveUpdateBlob(deps, bytes);
   const sealer = createSeal();
   let plan: UpdatePlan | undefined;
+  let blobKey: string | undefined;
   try {
     const { norm } = await receiveTensors(deps, {
-      key: blobKey,
+      claim(isWhole) {
+        const place = reservation.claim(isWhole);
+        blobKey = place.key;
+        return place;
+      },
       body,
-      announced,
-      opened,
       bytes,
       digest,
       sealer,
@@ -85,10 +86,10 @@ async function receiveUpdate(
     const { numExamples, metrics, scalars } = plan!;
     const weight = strategy.weigh(parameters, { numExamples, norm, staleness: 0, scalars });
     const owner = { assignmentId: assignment.id, federationId: device.federationId, deviceId: device.id };
-    const file = { roundId: assignment.roundId, digest, seal: sealer.close(), bytes, blobKey };
+    const file = { roundId: assignment.roundId, digest, seal: sealer.close(), bytes, blobKey: blobKey! };
     return { ...owner, ...file, numExamples, weight, norm, scalars, metrics, receivedAt: deps.clock.now() };
   } catch (error) {
-    await announced.then(() => abandonBlob(pool, blobKey)).catch(() => undefined);
+    await reservation.abandon();
     throw error;
   }
 }

@@ -9,8 +9,8 @@ export interface BlobStore {
   /** Opens a blob to write; nothing is visible under the key before `commit()`, unless it is `whole`. */
   create(key: string, options?: CreateOptions): Promise<BlobWriter>;
   /**
-   * Opens blobs that will each be `whole`, in one folder, ahead of their bytes: all, in the order of the keys, or none if
-   * that saves the store nothing, or fails.
+   * Opens blobs that will each be `whole` ahead of their bytes: all of them, in the order of the keys, or none where that saves
+   * the store nothing. Their keys have one folder. Rejects if one cannot be opened; then none is there.
    */
   openAhead(keys: readonly string[]): Promise<BlobWriter[]>;
   /**

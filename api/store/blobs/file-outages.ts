@@ -1,4 +1,4 @@
-import { BlobUnavailableError } from './blob-store.ts';
+import { BlobExistsError, BlobUnavailableError } from './blob-store.ts';
 
 /** Runs an operation of the file system; what it throws besides our own errors is an outage. */
 export async function outages<T>(operation: () => Promise<T>): Promise<T> {
@@ -21,4 +21,13 @@ export function isMissing(error: unknown): boolean {
 
 export function hasCode(error: unknown, ...codes: string[]): boolean {
   return codes.includes((error as NodeJS.ErrnoException).code ?? '');
+}
+
+export function asExisting(error: unknown, key: string): unknown {
+  return hasCode(error, 'EEXIST') ? new BlobExistsError(key, { cause: error }) : error;
+}
+
+/** Rejects as one of them does, but only when none is under way any more: then their file may be closed. */
+export async function whenSettled(steps: readonly unknown[]): Promise<void> {
+  for (const result of await Promise.allSettled(steps)) if (result.status === 'rejected') throw result.reason;
 }

@@ -1,9 +1,9 @@
 import { access, link, rename, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { BlobWriter, Failpoint } from './blob-store.ts';
-import { hasCode, outages } from './file-outages.ts';
+import { asExisting, hasCode, outages, whenSettled } from './file-outages.ts';
 import type { Folders } from './folders.ts';
-import { asExisting, type NewFile, type Place, whenSettled } from './new-files.ts';
+import type { NewFile, Place } from './new-files.ts';
 import { writeOnce } from './write-once.ts';
 
 interface Context {

@@ -3,8 +3,7 @@ import { constants, writev } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
-import { BlobExistsError } from './blob-store.ts';
-import { hasCode } from './file-outages.ts';
+import { asExisting, whenSettled } from './file-outages.ts';
 import type { Folders } from './folders.ts';
 import type { Opener } from './opener.ts';
 
@@ -51,7 +50,7 @@ export async function openWhole({ folders }: Context, { key, path }: Place): Pro
   const named = folders.sync(dirname(path));
   // Told by `sync`, if it is asked.
   named.catch(() => undefined);
-  const sync = () => whenSettled([named, WRITE_THROUGH || handle.datasync()]);
+  const sync = () => whenSettled([named, WRITE_THROUGH === 0 && handle.datasync()]);
   return { ...fileOf(handle, path), sync };
 }
 
@@ -59,8 +58,10 @@ export async function openWhole({ folders }: Context, { key, path }: Place): Pro
 export async function openWholes({ folders, opener }: Context, places: readonly Place[]): Promise<NewFile[]> {
   if (WRITE_THROUGH === 0 || places.length === 0) return [];
   const paths = places.map(({ path }) => path);
+  const folder = dirname(paths[0]!);
+  if (paths.some((path) => dirname(path) !== folder)) throw new TypeError('These blobs have several folders');
   const openAll = () => opener.open(paths, NEW | WRITE_THROUGH);
-  const descriptors = await folders.within(dirname(paths[0]!), openAll);
+  const descriptors = await folders.within(folder, openAll);
   return descriptors.map((descriptor, index) => ({
     name: paths[index]!,
     writev: (chunks, position) => writevTo(descriptor, chunks, position),
@@ -87,13 +88,4 @@ function fileOf(handle: FileHandle, name: string): Omit<NewFile, 'sync'> {
     writev: (chunks, position) => handle.writev(chunks, position),
     close: () => void handle.close().catch(() => undefined),
   };
-}
-
-export function asExisting(error: unknown, key: string): unknown {
-  return hasCode(error, 'EEXIST') ? new BlobExistsError(key, { cause: error }) : error;
-}
-
-/** Rejects as one of them does, but only when none is under way any more: then their file may be closed. */
-export async function whenSettled(steps: readonly unknown[]): Promise<void> {
-  for (const result of await Promise.allSettled(steps)) if (result.status === 'rejected') throw result.reason;
 }

@@ -6,6 +6,8 @@ import { OPENING_THREAD, type Opened, type ToOpener } from './opening-thread.ts'
 /** So many closed ones are gathered at most; they may also wait for the next that are opened. */
 const MOST_TO_CLOSE = 64;
 const CLOSE_MS = 100;
+/** One that could not run may not run now either. */
+const RESTART_MS = 10_000;
 /** It holds nothing but paths. */
 const resourceLimits = { maxOldGenerationSizeMb: 16, maxYoungGenerationSizeMb: 1 };
 
@@ -23,49 +25,75 @@ export interface Opener {
   close(descriptor: number): void;
 }
 
-export function createOpener(startThread: () => Worker = startOpeningThread): Opener {
+export function createOpener({ startThread = startOpeningThread, restartMs = RESTART_MS } = {}): Opener {
   let thread: Worker | undefined;
+  let endedAt = Number.NEGATIVE_INFINITY;
   let toClose: number[] = [];
   let timer: NodeJS.Timeout | undefined;
 
-  function start(): Worker {
+  /** Throws where there is none, and none can be started now. */
+  function need(): Worker {
+    if (thread) return thread;
+    if (performance.now() - endedAt < restartMs) throw new Error('it has ended a moment ago');
     const started = startThread();
     const forget = () => {
-      if (thread === started) thread = undefined;
+      if (thread !== started) return;
+      thread = undefined;
+      endedAt = performance.now();
     };
     // Who waits for it sees that the reply's port closes. `error` without a listener would end the process.
     started.on('error', forget).on('exit', forget).unref();
+    thread = started;
     return started;
   }
 
   function send(open?: ToOpener['open']): void {
-    clearTimeout(timer);
-    timer = undefined;
-    thread ??= start();
-    thread.postMessage(
+    need().postMessage(
       { close: toClose, ...(open && { open }) } satisfies ToOpener,
       open ? [open.reply] : [],
     );
+    // What a thread that ends has not yet closed stays open: a handful of descriptors, and nothing is lost.
     toClose = [];
+  }
+
+  function closeSoon(delayMs: number): void {
+    timer ??= setTimeout(closeAll, delayMs).unref();
+  }
+
+  /** Never throws: whoever closes a file is done with it. */
+  function closeAll(): void {
+    clearTimeout(timer);
+    timer = undefined;
+    try {
+      if (toClose.length > 0) send();
+    } catch {
+      closeSoon(restartMs);
+    }
   }
 
   return {
     async open(paths, flags) {
       const { port1, port2 } = new MessageChannel();
-      const answered = once(port1, 'message') as Promise<[Opened]>;
-      const closed = once(port1, 'close').then(() => undefined);
-      send({ paths, flags, reply: port2 });
-      const [opened] = (await Promise.race([answered, closed])) ?? [];
-      port1.close();
-      if (!opened)
-        throw Object.assign(new Error('the thread that opens files has ended'), { syscall: 'open' });
-      if ('fault' in opened) throw Object.assign(new Error(opened.fault.message), opened.fault);
-      return opened.descriptors;
+      try {
+        const answered = once(port1, 'message') as Promise<[Opened]>;
+        const ended = once(port1, 'close').then(() => undefined);
+        send({ paths, flags, reply: port2 });
+        const [opened] = (await Promise.race([answered, ended])) ?? [];
+        if (!opened) throw new Error('it has ended');
+        if ('fault' in opened) throw Object.assign(new Error(opened.fault.message), opened.fault);
+        return opened.descriptors;
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).syscall !== undefined) throw error;
+        const failed = new Error('The thread that opens files cannot be used', { cause: error });
+        throw Object.assign(failed, { syscall: 'open' });
+      } finally {
+        port1.close();
+      }
     },
     close(descriptor) {
       toClose.push(descriptor);
-      if (toClose.length >= MOST_TO_CLOSE) send();
-      else timer ??= setTimeout(send, CLOSE_MS).unref();
+      if (toClose.length === MOST_TO_CLOSE) closeAll();
+      else closeSoon(CLOSE_MS);
     },
   };
 }

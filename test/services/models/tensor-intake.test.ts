@@ -7,7 +7,7 @@ import { bodyOf } from '../../../api/domain/body.ts';
 import { FedEdgeError } from '../../../api/domain/errors.ts';
 import type { TensorHeader } from '../../../api/domain/tensors.ts';
 import { createKernels } from '../../../api/kernels/kernels.ts';
-import { receiveTensors } from '../../../api/services/models/tensor-intake.ts';
+import { type Place, receiveTensors } from '../../../api/services/models/tensor-intake.ts';
 import type { IntakePlan } from '../../../api/services/models/tensor-stream.ts';
 import { createFileBlobs } from '../../../api/store/blobs/file-blobs.ts';
 import { rawFile, sha256, tensorFile } from '../../support/tensor-files.ts';
@@ -42,7 +42,13 @@ function receive(
 ) {
   const key = `test/${++next}`;
   const { chunk = 7, bytes = file.length, digest = sha256(file), plan = everyTensor } = options;
-  return receiveTensors(deps, { key, bytes, digest, body: bodyOf(() => inChunks(file, chunk)), plan }).then(
+  return receiveTensors(deps, {
+    claim: () => ({ key }),
+    bytes,
+    digest,
+    body: bodyOf(() => inChunks(file, chunk)),
+    plan,
+  }).then(
     (received) => ({ ...received, key }),
     async (error: unknown) => {
       expect(await deps.blobs.size(key)).toBeUndefined();
@@ -141,7 +147,8 @@ describe('a file is refused and not kept', () => {
       yield sound.subarray(0, 20);
       throw cause;
     });
-    const intake = { key: 'test/cut', bytes: sound.length, digest: sha256(sound), body, plan: everyTensor };
+    const claim = () => ({ key: 'test/cut' });
+    const intake = { claim, bytes: sound.length, digest: sha256(sound), body, plan: everyTensor };
     await expect(receiveTensors(deps, intake)).rejects.toBe(cause);
     expect(await readdir(join(dir, '.tmp'))).toEqual([]);
   });
@@ -269,9 +276,16 @@ describe('the store', () => {
         yield [piece];
       }
     };
-  const intakeOf = (file: Uint8Array, body: Body) => {
-    const key = `test/${++next}`;
-    return { key, bytes: file.length, digest: sha256(file), body, plan: everyTensor };
+  const intakeOf = (file: Uint8Array, body: Body, place: Partial<Place> = {}) => {
+    const key = place.key ?? `test/${++next}`;
+    return {
+      key,
+      claim: () => ({ ...place, key }),
+      bytes: file.length,
+      digest: sha256(file),
+      body,
+      plan: everyTensor,
+    };
   };
 
   it('is asked once, when a small body is there', async () => {
@@ -299,7 +313,7 @@ describe('the store', () => {
 
   it('does not show what nobody was told of yet', async () => {
     const { promise: announced, resolve } = Promise.withResolvers<void>();
-    const intake = { ...intakeOf(sound, inPieces(sound)), announced };
+    const intake = intakeOf(sound, inPieces(sound), { announced });
     const received = receiveTensors(deps, intake);
     await new Promise((after) => setTimeout(after, 20));
     expect(await deps.blobs.size(intake.key)).toBeUndefined();
@@ -366,39 +380,41 @@ describe('the store', () => {
     expect(await readdir(join(dir, '.tmp'))).toEqual([]);
   });
 
-  it.each([
-    ['at once', [sound]],
-    ['by and by', cut],
-  ] as const)('takes what comes %s under a name that is open already', async (_, pieces) => {
+  it('takes a body under a name that is open already', async () => {
     const { asked, deps: watched } = watchedStore();
-    const intake = intakeOf(sound, inPieces(...pieces));
-    const opened = await watched.blobs.create(intake.key, { whole: true });
-    await receiveTensors(watched, { ...intake, opened });
-    expect(asked).toEqual(['create', ...pieces.map(() => 'write'), 'commit']);
-    expect(await deps.blobs.size(intake.key)).toBe(sound.length);
+    const key = `test/${++next}`;
+    const opened = await watched.blobs.create(key, { whole: true });
+    await receiveTensors(watched, intakeOf(sound, inPieces(sound), { key, opened }));
+    expect(asked).toEqual(['create', 'write', 'commit']);
+    expect(await deps.blobs.size(key)).toBe(sound.length);
   });
 
-  it.each([
-    ['refused', rawFile('[]'), 'malformed'],
-    ['not what was declared', sound, 'digest_mismatch'],
-  ])('keeps nothing under a name that is open already, where the body is %s', async (_, file, code) => {
-    const intake = { ...intakeOf(file, inPieces(file)), digest: sha256(Buffer.from('another')) };
-    const opened = await deps.blobs.create(intake.key, { whole: true });
-    expect((await failure(receiveTensors(deps, { ...intake, opened }))).code).toBe(code);
-    expect(await deps.blobs.size(intake.key)).toBeUndefined();
-  });
+  it.each(['write', 'commit'] as const)(
+    'keeps nothing under an open name when its %s fails',
+    async (broken) => {
+      const { deps: failing } = watchedStore({ broken });
+      const key = `test/${++next}`;
+      const opened = await failing.blobs.create(key, { whole: true });
+      const intake = intakeOf(sound, inPieces(sound), { key, opened });
+      await expect(receiveTensors(failing, intake)).rejects.toBe(outage);
+      expect(await deps.blobs.size(key)).toBeUndefined();
+    },
+  );
 
-  it('keeps nothing under a name that is open already, where the body is not wanted any more', async () => {
-    const late = new FedEdgeError('late');
-    const body: Body = async function* (_look, begin) {
-      await begin?.();
-      yield [sound];
+  it('is claimed when the body is there, with what is known of it then', async () => {
+    const claims: boolean[] = [];
+    const claim = (key: string) => (isWhole: boolean) => {
+      claims.push(isWhole);
+      return { key };
     };
-    const intake = intakeOf(sound, body);
-    const opened = await deps.blobs.create(intake.key, { whole: true });
-    const onTurn = () => Promise.reject(late);
-    await expect(receiveTensors(deps, { ...intake, opened, onTurn })).rejects.toBe(late);
-    expect(await deps.blobs.size(intake.key)).toBeUndefined();
+    const refused = intakeOf(rawFile('[]'), inPieces(rawFile('[]')));
+    await failure(receiveTensors(deps, { ...refused, claim: claim(refused.key) }));
+    expect(claims).toEqual([]);
+    for (const pieces of [[sound], cut]) {
+      const intake = intakeOf(sound, inPieces(...pieces));
+      await receiveTensors(deps, { ...intake, claim: claim(intake.key) });
+    }
+    expect(claims).toEqual([true, false]);
   });
 
   it('keeps nothing of a body that fails when all of it was there', async () => {

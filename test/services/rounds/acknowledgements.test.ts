@@ -84,6 +84,20 @@ describe('updates of a round', () => {
     expect(commits()).toBe(1);
   });
 
+  it('are committed without a wait when there are four; the next ones gather meanwhile', async () => {
+    const { deps, assignments, commits } = await openRound(5);
+    const { blobs, gate, reached } = holdWrites(deps.blobs);
+    release = gate.resolve;
+    vi.useFakeTimers({ toFake: ['setTimeout'] });
+    const late = sendUpdate({ ...deps, blobs }, assignments[0]!, ones);
+    await reached;
+    const early = assignments.slice(1).map((assignment) => sendUpdate(deps, assignment, ones));
+    expect((await Promise.all(early)).map(({ status }) => status)).toEqual(Array(4).fill('accepted'));
+    expect(commits()).toBe(1);
+    gate.resolve();
+    expect(await late).toMatchObject({ status: 'accepted', sequence: 5 });
+  });
+
   it('wait for a moment only', async () => {
     const { late, early, gate, commits } = await waitForCompany();
     vi.advanceTimersByTime(10);

@@ -1,12 +1,21 @@
-import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Deps } from '../../../api/deps.ts';
 import { MAX_GATHERED_BYTES } from '../../../api/domain/body.ts';
 import { reserveUpdateBlob } from '../../../api/services/rounds/reservations.ts';
 import { sweepBlobs } from '../../../api/services/sweeper.ts';
+import { type BlobStore, BlobUnavailableError } from '../../../api/store/blobs/blob-store.ts';
 import { blobs } from '../../../api/store/schema.ts';
 import { createTestApp, type TestApp } from '../../support/app.ts';
 import { get, keysOf } from '../../support/blobs.ts';
+import {
+  createTestWorker,
+  openAssignments,
+  readValues,
+  seedFederation,
+  sendUpdate,
+} from '../../support/rounds/rounds.ts';
 
+const isLinux = process.platform === 'linux';
 const SMALL = 1000;
 const LARGE = 10 * MAX_GATHERED_BYTES;
 const bytes = Buffer.from('some bytes');
@@ -23,26 +32,58 @@ async function announcedKeys(): Promise<Set<string>> {
   return new Set((await rows()).map(({ key }) => key));
 }
 
-async function takeMany(deps: Deps, count: number, bytes = SMALL) {
-  const taken = Array.from({ length: count }, () => reserveUpdateBlob(deps, bytes));
-  await Promise.all(taken.map(({ announced }) => announced));
-  return taken.map(({ key }) => key);
+/** As bodies come that are whole at once. */
+async function claimMany(deps: Deps, count: number, bytes = SMALL) {
+  const reserved = Array.from({ length: count }, () => reserveUpdateBlob(deps, bytes));
+  const places = reserved.map((reservation) => reservation.claim(bytes === SMALL));
+  await Promise.all(places.map(({ announced }) => announced));
+  return places;
 }
 
-it('what is announced ahead for small updates is open, as long as load lasts', async () => {
-  const { deps } = test;
-  await takeMany(deps, 100);
-  await takeMany(deps, 1);
-  const { key, opened } = await vi.waitUntil(() => {
-    const place = reserveUpdateBlob(deps, SMALL);
-    return place.opened && place;
+async function takeMany(deps: Deps, count: number, bytes = SMALL) {
+  return (await claimMany(deps, count, bytes)).map(({ key }) => key);
+}
+
+/** Until one finds its place announced, as load has it. */
+async function takeReady(deps: Deps, bytes = SMALL) {
+  await takeMany(deps, 100, bytes);
+  return await vi.waitUntil(async () => {
+    const ahead = await announcedKeys();
+    const [place] = await claimMany(deps, 1, bytes);
+    return ahead.has(place!.key) && place;
   });
+}
+
+it.runIf(isLinux)('what is announced ahead for small updates is open, as long as load lasts', async () => {
+  const { deps } = test;
+  const { key, opened } = await takeReady(deps);
   expect(await deps.blobs.size(key)).toBe(0);
   await opened!.write(bytes);
   await opened!.commit();
   await vi.waitFor(async () => expect(await keysOf(deps.blobs, 'update/')).toEqual([key]), { timeout: 5000 });
   expect((await get(deps.blobs, key)).equals(bytes)).toBe(true);
-  expect(await announcedKeys()).toContain(key);
+  const [later] = await claimMany(deps, 1);
+  expect(later!.opened).toBeUndefined();
+});
+
+it.runIf(isLinux)('an open place is left to one whose body is there at once', async () => {
+  const { deps } = test;
+  await takeReady(deps);
+  const parts = reserveUpdateBlob(deps, SMALL).claim(false);
+  expect(parts.opened).toBeUndefined();
+  await parts.announced;
+  const refused = reserveUpdateBlob(deps, SMALL);
+  await refused.abandon();
+  expect(reserveUpdateBlob(deps, SMALL).claim(true).opened).toBeDefined();
+  expect((await rows()).every(({ state }) => state === 'writing')).toBe(true);
+});
+
+it('what was claimed and failed is given to the sweeper', async () => {
+  const reservation = reserveUpdateBlob(test.deps, SMALL);
+  const { key, announced } = reservation.claim(true);
+  await announced;
+  await reservation.abandon();
+  expect(await rows()).toMatchObject([{ key, state: 'dead' }]);
 });
 
 it('nothing is open for large ones, nor in a store that gains nothing by it', async () => {
@@ -54,20 +95,24 @@ it('nothing is open for large ones, nor in a store that gains nothing by it', as
     ],
   ] as const;
   for (const [deps, bytes] of cases) {
-    await takeMany(deps, 100, bytes);
-    await takeMany(deps, 1, bytes);
-    const taken = Array.from({ length: 20 }, () => reserveUpdateBlob(deps, bytes));
-    expect(taken.filter(({ opened }) => opened)).toEqual([]);
+    const place = await takeReady(deps, bytes);
+    expect(place.opened).toBeUndefined();
   }
   expect(await keysOf(test.deps.blobs, 'update/')).toEqual([]);
 });
 
-it('a store that opens nothing now keeps no update from being announced', async () => {
-  const blobs = { ...test.deps.blobs, openAhead: () => Promise.reject(new Error('injected')) };
-  const deps = { ...test.deps, blobs };
-  const keys = [...(await takeMany(deps, 100)), ...(await takeMany(deps, 20))];
-  const announced = await announcedKeys();
-  for (const key of keys) expect(announced).toContain(key);
+it('where nothing can be opened ahead, blobs are still announced ahead', async () => {
+  const openAhead = () => Promise.reject(new Error('injected'));
+  const place = await takeReady({ ...test.deps, blobs: { ...test.deps.blobs, openAhead } });
+  expect(place.opened).toBeUndefined();
+});
+
+it('nobody waits for a store that takes long to open', async () => {
+  const openAhead = () => new Promise<never>(() => undefined);
+  const deps = { ...test.deps, blobs: { ...test.deps.blobs, openAhead } };
+  for (let turn = 0; turn < 5; turn += 1) await takeMany(deps, 40);
+  const keys = await takeMany(deps, 1);
+  expect(await announcedKeys()).toContain(keys[0]);
 });
 
 it('every blob is announced once its promise resolves, and none is given twice', async () => {
@@ -85,16 +130,13 @@ it('every blob is announced once its promise resolves, and none is given twice',
 it('few leave nothing behind; many find theirs announced ahead', async () => {
   const few = await takeMany(test.deps, 4);
   expect(await announcedKeys()).toEqual(new Set(few));
-  await takeMany(test.deps, 100);
-  await takeMany(test.deps, 1);
-  const ahead = await announcedKeys();
-  const { key } = reserveUpdateBlob(test.deps, SMALL);
-  expect(ahead).toContain(key);
+  await takeReady(test.deps);
 });
 
 it('what was announced long ago is left to the sweeper', async () => {
-  await takeMany(test.deps, 100);
-  await takeMany(test.deps, 1);
+  await takeReady(test.deps);
+  // Behind all that is under way.
+  await reserveUpdateBlob(test.deps, SMALL).claim(false).announced;
   const old = await announcedKeys();
   test.clock.advance(6 * 60_000);
   const [key] = await takeMany(test.deps, 1);
@@ -116,9 +158,61 @@ it('a failure is told to those who wait for it, and the next ask anew', async ()
         : Reflect.get(target, name),
   });
   const deps = { ...test.deps, db: { ...test.deps.db, pool: failing } };
-  const together = [reserveUpdateBlob(deps, SMALL), reserveUpdateBlob(deps, SMALL)];
+  const together = [reserveUpdateBlob(deps, SMALL), reserveUpdateBlob(deps, SMALL)].map((each) =>
+    each.claim(true),
+  );
   const results = await Promise.allSettled(together.map(({ announced }) => announced));
   expect(results.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
   const [key] = await takeMany(deps, 1);
   expect(await announcedKeys()).toEqual(new Set([key]));
+});
+
+describe.runIf(isLinux)('an update under load', () => {
+  const ones = Array<number>(8).fill(1);
+
+  async function openRound(deps: Deps) {
+    const { devices } = await seedFederation(deps, { devices: 1, settings: { quorum: 1, capacity: 1 } });
+    const worker = createTestWorker(deps);
+    await worker.turn();
+    await worker.close();
+    const [assignment] = await openAssignments(deps, devices);
+    return assignment!;
+  }
+
+  it('is written to what is open already', async () => {
+    const create = vi.fn(test.deps.blobs.create);
+    const deps = { ...test.deps, blobs: { ...test.deps.blobs, create } };
+    const assignment = await openRound(deps);
+    await takeReady(deps);
+    create.mockClear();
+    expect(await sendUpdate(deps, assignment, ones)).toMatchObject({ status: 'accepted' });
+    expect(create).not.toHaveBeenCalled();
+    const live = (await rows()).filter(({ key, state }) => key.startsWith('update/') && state === 'live');
+    expect(await readValues(deps, live[0]!.key)).toEqual(ones);
+  });
+
+  it.each(['write', 'commit'] as const)(
+    'that cannot be stored there (%s) may be sent again',
+    async (broken) => {
+      const outage = new BlobUnavailableError('the disk is full');
+      const openAhead: BlobStore['openAhead'] = async (keys) => {
+        const writers = await test.deps.blobs.openAhead(keys);
+        return writers.map((writer) => ({
+          bytes: 0,
+          write: (chunks) => writer.write(chunks),
+          commit: () => writer.commit(),
+          abort: () => writer.abort(),
+          [broken]: () => Promise.reject(outage),
+        }));
+      };
+      const deps = { ...test.deps, db: { ...test.deps.db }, blobs: { ...test.deps.blobs, openAhead } };
+      const assignment = await openRound(deps);
+      await takeReady(deps);
+      await expect(sendUpdate(deps, assignment, ones)).rejects.toThrow();
+      const dead = (await rows()).filter(({ state }) => state === 'dead');
+      expect(dead).toHaveLength(1);
+      expect(await test.deps.blobs.size(dead[0]!.key)).toBeUndefined();
+      expect(await sendUpdate(test.deps, assignment, ones)).toMatchObject({ status: 'accepted' });
+    },
+  );
 });

@@ -57,20 +57,63 @@ it('serves callers at one time, each with its own', async () => {
   for (const descriptor of opened.flat()) opener.close(descriptor);
 });
 
+const opening = new URL('../../../api/store/blobs/opening-thread.ts', import.meta.url);
+const startThread = () => new Worker(opening, { workerData: 'fededge-open', trackUnmanagedFds: false });
+const startBroken = (act: string) =>
+  new Worker(`require('node:worker_threads').parentPort.once('message', () => { ${act}; })`, { eval: true });
+
 it.each([
-  ['ends', 'process.exit(0)'],
-  ['crashes', "throw new Error('injected')"],
-])('a thread that %s fails what it was asked, and another takes its place', async (_, act) => {
-  const threads = [`require('node:worker_threads').parentPort.once('message', () => { ${act}; })`];
-  const opening = new URL('../../../api/store/blobs/opening-thread.ts', import.meta.url);
-  const opener = createOpener(() => {
-    const code = threads.shift();
-    return code === undefined
-      ? new Worker(opening, { workerData: 'fededge-open', trackUnmanagedFds: false })
-      : new Worker(code, { eval: true });
-  });
+  ['ends', () => startBroken('process.exit(0)')],
+  ['crashes', () => startBroken("throw new Error('injected')")],
+  [
+    'does not start',
+    () => {
+      throw new Error('no more threads');
+    },
+  ],
+])('a thread that %s fails what it was asked, and another takes its place', async (_, startFirst) => {
+  const starts = [startFirst];
+  const opener = createOpener({ startThread: () => (starts.shift() ?? startThread)(), restartMs: 0 });
   await expect(opener.open(pathsOf('a'), NEW)).rejects.toMatchObject({ syscall: 'open' });
   const [descriptor] = await vi.waitUntil(() => opener.open(pathsOf('a'), NEW).catch(() => undefined));
   expect(await readdir(dir)).toEqual(['a']);
   opener.close(descriptor!);
+});
+
+it('a thread that has ended is not started again at once', async () => {
+  let starts = 0;
+  const opener = createOpener({
+    startThread: () => {
+      starts += 1;
+      return startBroken('process.exit(0)');
+    },
+  });
+  for (let turn = 0; turn < 5; turn += 1) {
+    await expect(opener.open(pathsOf('a'), NEW)).rejects.toMatchObject({ syscall: 'open' });
+    await new Promise((after) => setTimeout(after, 20));
+  }
+  expect(starts).toBe(1);
+});
+
+it.runIf(isLinux)('what is closed while no thread can be had is closed by the next one, once', async () => {
+  const threads: Worker[] = [];
+  let isOut = false;
+  const opener = createOpener({
+    startThread: () => {
+      if (isOut) throw new Error('no more threads');
+      threads.push(startThread());
+      return threads.at(-1)!;
+    },
+    restartMs: 10,
+  });
+  const paths = pathsOf(...Array.from({ length: 70 }, (_, index) => `file-${100 + index}`));
+  const descriptors = await opener.open(paths, NEW);
+  await threads[0]!.terminate();
+  expect(await openFiles(), 'a thread that ends takes no file with it').toEqual(paths);
+  isOut = true;
+  for (const descriptor of descriptors) opener.close(descriptor);
+  await new Promise((after) => setTimeout(after, 200));
+  expect(await openFiles()).toEqual(paths);
+  isOut = false;
+  await vi.waitFor(async () => expect(await openFiles()).toEqual([]), { timeout: 5000 });
 });
