@@ -121,7 +121,7 @@ export async function createTestApp(overrides: Partial<Deps> = {}): Promise<Test
       stopping.abort();
       await Promise.all(opened.map((db) => db.close()));
       await database.drop();
-      await rm(dataDir, { recursive: true, force: true });
+      await rm(dataDir, { recursive: true, force: true, maxRetries: 5 });
     },
   };
 }
