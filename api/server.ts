@@ -47,6 +47,7 @@ async function serve(config: Config, asJson: boolean, stopping: AbortSignal): Pr
       import('./announcement.ts'),
     ]);
   const { createMetrics } = await import('./metrics/metrics.ts');
+  const { putEventLoopFirst } = await import('./thread-priority.ts');
   const { warningsOf } = await import('./warnings.ts');
   const entrance = createEntrance();
   const { url, close } = await listen(entrance, config, connectionLimits(config)).catch((error) =>
@@ -61,6 +62,7 @@ async function serve(config: Config, asJson: boolean, stopping: AbortSignal): Pr
   resources.defer(opened.close);
   const { app, quick } = createApi(opened.deps);
   entrance.open({ fetch: app.fetch, quick });
+  putEventLoopFirst();
   const stopped = untilAborted(stopping);
   const working = config.worker === 'embedded' ? runWorker(opened.deps, { signal: stopping }) : stopped;
   const watching = watchCatalogOf(config, opened.deps);

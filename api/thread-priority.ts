@@ -1,0 +1,35 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { setPriority } from 'node:os';
+
+/** Of those that do what the event loop has handed out: Node's for files, V8's for garbage. */
+const HELPERS = new Set(['libuv-worker', 'V8Worker']);
+/** A third of its share, where both want to run. */
+const NICENESS = 5;
+
+/**
+ * Lets the event loop run before the threads that help it, where they have too few processors: woken by it, they would take
+ * its place in the middle of a request, and all requests wait for it. Linux gives threads priorities of their own; elsewhere,
+ * and where it is refused, all stay alike. To be called when the threads are there: after the first file was read.
+ */
+export function putEventLoopFirst(): void {
+  if (process.platform !== 'linux') return;
+  for (const thread of listThreads()) if (HELPERS.has(thread.name)) lower(thread.id);
+}
+
+function listThreads(): { id: number; name: string }[] {
+  const nameOf = (id: string) => readFileSync(`/proc/self/task/${id}/comm`, 'utf8').trim();
+  try {
+    return readdirSync('/proc/self/task').map((id) => ({ id: Number(id), name: nameOf(id) }));
+  } catch {
+    // No /proc, or a thread that has just ended.
+    return [];
+  }
+}
+
+function lower(id: number): void {
+  try {
+    setPriority(id, NICENESS);
+  } catch {
+    // It is slower then, and right.
+  }
+}
