@@ -177,7 +177,10 @@ function createStock({ announce, open }: Steps) {
 
 const newKey = (now: Date) => `update/${newId(now)}`;
 
-/** Counts, and tells how many to have ahead: none unless there are many in a second. */
+/**
+ * Counts, and tells how many to have ahead: none unless there are many in a second. What there was before is forgotten by
+ * half each second: bursts come again, as rounds do.
+ */
 function createGauge(): (more: number) => number {
   let since = performance.now();
   let before = 0;
@@ -185,9 +188,10 @@ function createGauge(): (more: number) => number {
   return (more) => {
     const elapsed = performance.now() - since;
     if (elapsed > WINDOW_MS) {
-      before = elapsed < 2 * WINDOW_MS ? counted : 0;
+      const windows = Math.floor(elapsed / WINDOW_MS);
+      before = Math.max(counted, before / 2) / 2 ** (windows - 1);
       counted = 0;
-      since += elapsed;
+      since += windows * WINDOW_MS;
     }
     counted += more;
     const ahead = Math.floor(Math.max(before, counted) * AHEAD);
