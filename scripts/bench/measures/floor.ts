@@ -115,7 +115,8 @@ async function createCounter(sql: postgres.Sql) {
     await sleep(STATISTICS_MS);
     const [row] = await sql<[Counts]>`
       select sum(xact_commit)::float8 as transactions,
-        (select coalesce(sum(fsyncs), 0)::float8 from pg_stat_io where object = 'wal') as "walSyncs"
+        (select coalesce(sum(case when current_setting('wal_sync_method') like 'open%' then writes else fsyncs end), 0)::float8
+          from pg_stat_io where object = 'wal') as "walSyncs"
       from pg_stat_database`;
     return row;
   };
