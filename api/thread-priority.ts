@@ -17,19 +17,22 @@ export function putEventLoopFirst(): void {
 }
 
 function listThreads(): { id: number; name: string }[] {
-  const nameOf = (id: string) => readFileSync(`/proc/self/task/${id}/comm`, 'utf8').trim();
-  try {
-    return readdirSync('/proc/self/task').map((id) => ({ id: Number(id), name: nameOf(id) }));
-  } catch {
-    // No /proc, or a thread that has just ended.
-    return [];
-  }
+  const threads = attempt(() => readdirSync('/proc/self/task')) ?? [];
+  return threads.map((id) => ({
+    id: Number(id),
+    name: attempt(() => readFileSync(`/proc/self/task/${id}/comm`, 'utf8').trim()) ?? 'ended',
+  }));
 }
 
 function lower(id: number): void {
+  // Refused: it is slower then, and right.
+  attempt(() => setPriority(id, NICENESS));
+}
+
+function attempt<T>(step: () => T): T | undefined {
   try {
-    setPriority(id, NICENESS);
+    return step();
   } catch {
-    // It is slower then, and right.
+    return undefined;
   }
 }

@@ -36,8 +36,8 @@ interface Batch {
 
 interface Steps {
   announce(keys: readonly string[], now: Date): Promise<void>;
-  /** Writers in the order of the keys, or none. */
-  open(keys: readonly string[]): Promise<readonly BlobWriter[]>;
+  /** Writers in the order of the keys, or none; undefined: it failed, and who knows what is there. */
+  open(keys: readonly string[]): Promise<readonly BlobWriter[] | undefined>;
 }
 
 type Stock = ReturnType<typeof createStock>;
@@ -66,9 +66,19 @@ export function reserveUpdateBlob(
     announced.catch(() => undefined);
   }
 
-  if (!stock.expects(clock.now())) announce();
+  const isPromised = stock.expect(clock.now());
+  let isOpen = isPromised;
+  if (!isPromised) announce();
+
+  /** It waits no longer for what is ready. */
+  function settle(): void {
+    if (isOpen) stock.settle();
+    isOpen = false;
+  }
+
   return {
     claim(isWhole) {
+      settle();
       const isOurs = key !== undefined;
       const ready = !isOurs && (isWhole || isStreamed) ? stock.take(clock.now()) : undefined;
       if (ready) {
@@ -79,6 +89,7 @@ export function reserveUpdateBlob(
       return { key: key!, announced };
     },
     async abandon() {
+      settle();
       const named = key;
       if (named === undefined) return;
       await announced.then(() => abandonBlob(db.pool, named)).catch(() => undefined);
@@ -92,7 +103,7 @@ function stockOf({ db, blobs, log }: Pick<Deps, 'db' | 'blobs' | 'log'>, kind: k
   const openAhead = (keys: readonly string[]) =>
     blobs.openAhead(keys).catch((error: unknown) => {
       log.debug({ err: error }, 'no blobs could be opened ahead');
-      return [];
+      return undefined;
     });
   const stock = createStock({
     announce: (keys, now) => reserveBlobs(db.pool, keys, now),
@@ -109,6 +120,8 @@ function createStock({ announce, open }: Steps) {
   let next: Batch | undefined;
   /** Announced, and about to be ready. */
   let coming = 0;
+  /** Updates that wait for their body, and count on a ready place then. */
+  let expected = 0;
 
   const missing = () => measureNeed(0) - ready.length - coming;
 
@@ -135,12 +148,14 @@ function createStock({ announce, open }: Steps) {
     if (keys.length === 0) return;
     const writers = await open(keys);
     coming -= keys.length;
+    // Their files may be there, under names that nobody could open again: all that goes with their rows.
+    if (!writers) return;
     const places = keys.map((key, index) => ({ key, announcedAt: now.getTime(), opened: writers[index] }));
     ready.push(...places);
     if (writers.length > 0) setTimeout(() => places.forEach(shut), KEEP_OPEN_MS).unref();
   }
 
-  /** Its name is being taken away: it is no place any more. */
+  /** No place any more, for its file is being taken away; its row is left to the sweeper. */
   function shut(place: Ready): void {
     const index = ready.indexOf(place);
     if (index < 0) return;
@@ -155,12 +170,17 @@ function createStock({ announce, open }: Steps) {
   }
 
   return {
-    /** Counts one more. True: there will be a place for it, as far as can be seen. */
-    expects(now: Date): boolean {
+    /** Counts one more. True: a ready place is left for it, until it settles. */
+    expect(now: Date): boolean {
       const need = measureNeed(1);
       if (missing() > need / 2) next ??= begin(now);
       dropOld(now);
-      return ready.length > 0;
+      if (ready.length <= expected) return false;
+      expected += 1;
+      return true;
+    },
+    settle(): void {
+      expected -= 1;
     },
     take(now: Date): Place | undefined {
       dropOld(now);

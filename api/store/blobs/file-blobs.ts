@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { open, readdir, rm, rmdir, stat, unlink } from 'node:fs/promises';
 import { dirname, join, relative, sep } from 'node:path';
+import { writesThrough } from '../write-through.ts';
 import {
   assertKey,
   assertPrefix,
@@ -29,7 +30,8 @@ export function createFileBlobs(options: { dir: string; failpoint?: Failpoint })
   const folders = createFolders(dir);
   const chunks = createSharedChunks();
   const temporary = join(dir, '.tmp');
-  const context = { folders, opener: createOpener(), temporary, failpoint };
+  const isThrough = rememberYes(() => writesThrough(dir));
+  const context = { folders, opener: createOpener(), temporary, isThrough, failpoint };
   const pathOf = (key: string) => {
     assertKey(key);
     return join(dir, key);
@@ -57,6 +59,15 @@ export function createFileBlobs(options: { dir: string; failpoint?: Failpoint })
     list: (prefix) => listFiles(dir, prefix),
     sweepTemporary: (before) => outages(() => sweep(temporary, before)),
     check: () => outages(() => probe(temporary, folders)),
+  };
+}
+
+/** What was so once is not asked again. */
+function rememberYes(ask: () => Promise<boolean>): () => Promise<boolean> {
+  let isSo = false;
+  return async () => {
+    isSo ||= await ask();
+    return isSo;
   };
 }
 

@@ -28,16 +28,17 @@ interface Context {
   folders: Folders;
   opener: Opener;
   temporary: string;
+  /** Whether what is written through need not be synced. Asked when the folder is there. */
+  isThrough(): Promise<boolean>;
 }
 
 const NEW = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL;
-/** A write ends when its bytes are on the disk. macOS would leave them in the disk's cache, which its `datasync` does not. */
-const WRITE_THROUGH = process.platform === 'linux' ? constants.O_DSYNC : 0;
+const NEW_THROUGH = NEW | constants.O_DSYNC;
 const writevTo = promisify(writev);
 
 export async function openDraft({ folders, temporary }: Context, key: string): Promise<NewFile> {
   const name = join(temporary, randomUUID());
-  const handle = await openNew(folders, { path: name, flags: NEW }, key);
+  const handle = await openNew(folders, { key, path: name }, () => open(name, NEW));
   return { ...fileOf(handle, name), sync: () => handle.datasync() };
 }
 
@@ -45,22 +46,28 @@ export async function openDraft({ folders, temporary }: Context, key: string): P
  * Opens the blob's path itself, whose name is made durable meanwhile; so is what each write writes: one call, and one wait for
  * a thread, instead of five.
  */
-export async function openWhole({ folders }: Context, { key, path }: Place): Promise<NewFile> {
-  const handle = await openNew(folders, { path, flags: NEW | WRITE_THROUGH }, key);
+export async function openWhole(context: Context, { key, path }: Place): Promise<NewFile> {
+  const { folders } = context;
+  let isThrough = false;
+  const handle = await openNew(folders, { key, path }, async () => {
+    isThrough = await context.isThrough();
+    return open(path, isThrough ? NEW_THROUGH : NEW);
+  });
   const named = folders.sync(dirname(path));
   // Told by `sync`, if it is asked.
   named.catch(() => undefined);
-  const sync = () => whenSettled([named, WRITE_THROUGH === 0 && handle.datasync()]);
+  const sync = () => whenSettled([named, !isThrough && handle.datasync()]);
   return { ...fileOf(handle, path), sync };
 }
 
 /** The same for blobs of one folder, all at once; none where a file cannot be written through. */
-export async function openWholes({ folders, opener }: Context, places: readonly Place[]): Promise<NewFile[]> {
-  if (WRITE_THROUGH === 0 || places.length === 0) return [];
+export async function openWholes(context: Context, places: readonly Place[]): Promise<NewFile[]> {
+  const { folders, opener } = context;
+  if (places.length === 0) return [];
   const paths = places.map(({ path }) => path);
   const folder = dirname(paths[0]!);
   if (paths.some((path) => dirname(path) !== folder)) throw new TypeError('These blobs have several folders');
-  const openAll = () => opener.open(paths, NEW | WRITE_THROUGH);
+  const openAll = async () => ((await context.isThrough()) ? opener.open(paths, NEW_THROUGH) : []);
   const descriptors = await folders.within(folder, openAll);
   return descriptors.map((descriptor, index) => ({
     name: paths[index]!,
@@ -72,11 +79,11 @@ export async function openWholes({ folders, opener }: Context, places: readonly 
 
 async function openNew(
   folders: Folders,
-  { path, flags }: { path: string; flags: number },
-  key: string,
+  { key, path }: Place,
+  openFile: () => Promise<FileHandle>,
 ): Promise<FileHandle> {
   try {
-    return await folders.within(dirname(path), () => open(path, flags));
+    return await folders.within(dirname(path), openFile);
   } catch (error) {
     throw asExisting(error, key);
   }

@@ -31,11 +31,20 @@ export function createOpener({ startThread = startOpeningThread, restartMs = RES
   let toClose: number[] = [];
   let timer: NodeJS.Timeout | undefined;
 
+  function startNow(): Worker {
+    try {
+      return startThread();
+    } catch (error) {
+      endedAt = performance.now();
+      throw error;
+    }
+  }
+
   /** Throws where there is none, and none can be started now. */
   function need(): Worker {
     if (thread) return thread;
     if (performance.now() - endedAt < restartMs) throw new Error('it has ended a moment ago');
-    const started = startThread();
+    const started = startNow();
     const forget = () => {
       if (thread !== started) return;
       thread = undefined;

@@ -63,6 +63,6 @@ function quietly(step: () => void): void {
   try {
     step();
   } catch {
-    // An empty file without a row that refers to it is swept.
+    // A file that stays is swept with the row that has announced its key.
   }
 }

@@ -4,6 +4,7 @@ import { chown, mkdtemp, open, readdir, readFile, rename, rm, stat, writeFile } 
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { writesThrough } from '../write-through.ts';
 import { type Binaries, NoEmbeddedDatabaseError } from './binaries.ts';
 import type { Placement } from './placement.ts';
 import { databaseUser, type Postmaster, readPostmaster, removeSocketFolder } from './postmaster.ts';
@@ -23,8 +24,6 @@ const settings: Settings = {
   effective_cache_size: '256MB',
   max_wal_size: '256MB',
   min_wal_size: '32MB',
-  // A commit is one call then, not two; elsewhere PostgreSQL's own choice is as good.
-  ...(process.platform === 'linux' && { wal_sync_method: 'open_datasync' }),
   huge_pages: 'off',
   jit: 'off',
   io_method: 'sync',
@@ -110,7 +109,9 @@ export async function launch(
   options: { logFile: string; settings?: Settings; socketFolder?: string },
 ): Promise<Postmaster & { child: ChildProcess }> {
   const socketFolder = options.socketFolder ?? (await makeSocketFolder(place));
-  const all = { ...settings, ...options.settings, unix_socket_directories: socketFolder };
+  // A commit is one call then, not two.
+  const through = (await writesThrough(place.data)) && { wal_sync_method: 'open_datasync' };
+  const all = { ...settings, ...through, ...options.settings, unix_socket_directories: socketFolder };
   const flags = Object.entries(all).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
   const log = await openLog(options.logFile);
   try {

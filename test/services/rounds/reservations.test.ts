@@ -101,10 +101,34 @@ it('nothing is open for large ones, nor in a store that gains nothing by it', as
   expect(await keysOf(test.deps.blobs, 'update/')).toEqual([]);
 });
 
-it('where nothing can be opened ahead, blobs are still announced ahead', async () => {
-  const openAhead = () => Promise.reject(new Error('injected'));
-  const place = await takeReady({ ...test.deps, blobs: { ...test.deps.blobs, openAhead } });
-  expect(place.opened).toBeUndefined();
+it("what could not be opened ahead is nobody's place", async () => {
+  const asked: string[] = [];
+  const openAhead: BlobStore['openAhead'] = (keys) => {
+    asked.push(...keys);
+    return Promise.reject(new Error('injected'));
+  };
+  const deps = { ...test.deps, blobs: { ...test.deps.blobs, openAhead } };
+  const taken: string[] = [];
+  for (let turn = 0; turn < 10; turn += 1) taken.push(...(await takeMany(deps, 20)));
+  expect(asked.length).toBeGreaterThan(0);
+  const announced = await announcedKeys();
+  for (const key of taken) {
+    expect(announced).toContain(key);
+    expect(asked).not.toContain(key);
+  }
+});
+
+it.runIf(isLinux)('a ready place is promised once; who waits no longer leaves it to another', async () => {
+  const { deps } = test;
+  await takeReady(deps);
+  await reserveUpdateBlob(deps, SMALL).claim(false).announced;
+  const many = Array.from({ length: 200 }, () => reserveUpdateBlob(deps, SMALL));
+  const places = many.map((reservation) => reservation.claim(true));
+  await Promise.all(places.map(({ announced }) => announced));
+  expect(new Set(places.map(({ key }) => key)).size).toBe(200);
+  const ready = places.filter(({ announced }) => !announced).length;
+  expect(ready).toBeGreaterThan(0);
+  expect(ready).toBeLessThan(200);
 });
 
 it('nobody waits for a store that takes long to open', async () => {

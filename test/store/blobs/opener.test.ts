@@ -80,12 +80,20 @@ it.each([
   opener.close(descriptor!);
 });
 
-it('a thread that has ended is not started again at once', async () => {
+it.each([
+  ['has ended', () => startBroken('process.exit(0)')],
+  [
+    'could not start',
+    () => {
+      throw new Error('no more threads');
+    },
+  ],
+])('a thread that %s is not started again at once', async (_, start) => {
   let starts = 0;
   const opener = createOpener({
     startThread: () => {
       starts += 1;
-      return startBroken('process.exit(0)');
+      return start();
     },
   });
   for (let turn = 0; turn < 5; turn += 1) {
