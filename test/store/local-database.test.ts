@@ -290,7 +290,7 @@ async function copyOfClone(home: string): Promise<string> {
   for (const path of [
     'package.json',
     'api/store/local',
-
+    'api/store/write-through.ts',
     'test/support/local-database-owner.ts',
   ]) {
     await cp(join(root, path), join(clone, path), { recursive: true });

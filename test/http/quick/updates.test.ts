@@ -47,7 +47,9 @@ beforeAll(async () => {
     if (isStoreBroken) throw new BlobUnavailableError('it is away');
     return blobs.create(...request);
   };
-  servers = await startQuickServers({ ...test.deps, blobs: { ...blobs, create } });
+  // What was open before would still be there.
+  const openAhead: typeof blobs.openAhead = async () => [];
+  servers = await startQuickServers({ ...test.deps, blobs: { ...blobs, create, openAhead } });
   operator = await test.operator();
 });
 afterAll(async () => {
