@@ -58,8 +58,8 @@ export function holdWrites(blobs: BlobStore) {
     await gate.promise;
     return blobs.create(...args);
   };
-  /** `reached` resolves with the first one; `held` tells how many have come. */
   // Nothing passes beside it.
   const openAhead = async () => [];
+  /** `reached` resolves with the first one; `held` tells how many have come. */
   return { blobs: { ...blobs, create, openAhead }, gate, reached: reached.promise, held: () => held };
 }

@@ -37,7 +37,7 @@ export interface Intake extends StreamedFile {
 
 /**
  * Receives a tensor file in one pass: stored, hashed, held against its plan, its values looked at. Memory is the
- * header and a few chunks. When it resolves the blob is durable under `key`; nobody refers to it yet.
+ * header and a few chunks. When it resolves the blob is durable under the key of its place; nobody refers to it yet.
  *
  * `norm` is the L2 norm over all planned segments. Throws `malformed` (with `reason`, as soon as it shows),
  * `digest_mismatch`, or what the body throws; then no blob is left.

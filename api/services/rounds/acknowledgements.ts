@@ -64,15 +64,10 @@ export function expectUpdate(
   let isExpected = isGathered(bytes);
   if (isExpected) queue.expected += 1;
 
-  function look(): void {
-    if (isComplete(queue)) queue.onComplete?.();
-  }
-
   function arrive(): void {
-    if (!isExpected) return;
+    if (isExpected) queue.expected -= 1;
     isExpected = false;
-    queue.expected -= 1;
-    look();
+    if (isComplete(queue)) queue.onComplete?.();
   }
 
   return {
@@ -80,7 +75,6 @@ export function expectUpdate(
       const { promise, resolve, reject } = Promise.withResolvers<number | undefined>();
       queue.waiting.push({ update, resolve, reject });
       arrive();
-      look();
       if (!queue.isDraining) void drain(db, roundId, queue);
       return promise;
     },

@@ -66,26 +66,25 @@ export function reserveUpdateBlob(
     announced.catch(() => undefined);
   }
 
-  const isPromised = stock.expect(clock.now());
-  let isOpen = isPromised;
+  /** A ready place is left for it. */
+  let isPromised = stock.expect(clock.now());
   if (!isPromised) announce();
 
-  /** It waits no longer for what is ready. */
   function settle(): void {
-    if (isOpen) stock.settle();
-    isOpen = false;
+    if (isPromised) stock.settle();
+    isPromised = false;
   }
 
   return {
     claim(isWhole) {
       settle();
-      const isOurs = key !== undefined;
-      const ready = !isOurs && (isWhole || isStreamed) ? stock.take(clock.now()) : undefined;
+      const mayTake = key === undefined && (isWhole || isStreamed);
+      const ready = mayTake ? stock.take(clock.now()) : undefined;
       if (ready) {
         key = ready.key;
         return ready;
       }
-      if (!isOurs) announce();
+      if (key === undefined) announce();
       return { key: key!, announced };
     },
     async abandon() {

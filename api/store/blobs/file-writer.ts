@@ -43,7 +43,7 @@ export function createFileWriter(
   }
 
   // A draft that stays is swept, a blob with its row.
-  const remove = (file: string) => unlink(file).catch(() => {});
+  const remove = (taken: string) => unlink(taken).catch(() => {});
 
   const add = (chunks: readonly Uint8Array[]) => outages(() => content.add(chunks));
   return writeOnce(key, { bytes: content.bytes, add, publish: () => outages(persist), drop });
