@@ -64,7 +64,7 @@ export function measureBlobs(blobs: BlobStore, { blobOperations, blobBytes: byte
       return blobBytes(counting(chunks), chunks.path);
     },
     size: (key) => counted('size', () => blobs.size(key)),
-    delete: (key) => counted('delete', () => blobs.delete(key)),
+    delete: (...request) => counted('delete', () => blobs.delete(...request)),
     list: (prefix) => blobs.list(prefix),
     sweepTemporary: (before) => counted('sweep', () => blobs.sweepTemporary(before)),
     check: () => counted('check', () => blobs.check()),

@@ -7,10 +7,13 @@ import { forgetReports } from '../store/releases/reports.ts';
 import { releaseExpired, releaseOverQuota } from '../store/rounds/retained-updates.ts';
 import { removeExpiredUploads } from '../store/rounds/uploads.ts';
 import { unlessPaused } from '../store/sweep-lock.ts';
+import { isUpdateKey } from './rounds/update-keys.ts';
 
 const HOUR_MS = 3_600_000;
 /** No write takes so long (an upload is cut after 50 minutes): who began earlier is gone. */
 export const ABANDONED_AFTER_MS = HOUR_MS;
+/** Until it is so old nobody but its writer, who has ended, has given up a blob. */
+const YOUNG_MS = ABANDONED_AFTER_MS / 2;
 export const IDEMPOTENCY_KEY_MS = 24 * HOUR_MS;
 /** Tokens that nobody has used are of no interest so long after their end. */
 export const ENROLLMENT_TOKEN_MS = 30 * 24 * HOUR_MS;
@@ -66,12 +69,18 @@ async function releaseRetained({ db, config }: Deps, now: Date): Promise<number>
 }
 
 /** Bytes first, row last: a sweeper that dies in between finds the row again. */
-async function deleteDeadBlobs(deps: Deps): Promise<number> {
-  const keys = await listDeadBlobs(deps.db.pool, BATCH);
-  for (const key of keys) await deps.blobs.delete(key);
-  await deps.failpoint('sweep.before_forget');
-  await forgetBlobs(deps.db.pool, keys);
-  return keys.length;
+async function deleteDeadBlobs({ db, blobs, clock, failpoint }: Deps): Promise<number> {
+  const dead = await listDeadBlobs(db.pool, BATCH);
+  const youngSince = clock.now().getTime() - YOUNG_MS;
+  for (const { key, createdAt } of dead) {
+    await blobs.delete(key, { spare: isUpdateKey(key) && createdAt.getTime() > youngSince });
+  }
+  await failpoint('sweep.before_forget');
+  await forgetBlobs(
+    db.pool,
+    dead.map(({ key }) => key),
+  );
+  return dead.length;
 }
 
 async function inBatches(removeSome: () => Promise<number>): Promise<number> {

@@ -1,5 +1,5 @@
 import { eq } from 'drizzle-orm';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ABANDONED_AFTER_MS, IDEMPOTENCY_KEY_MS, sweepBlobs } from '../../api/services/sweeper.ts';
 import { reserveBlob, retireBlobs, settleBlob } from '../../api/store/models/blob-rows.ts';
 import { blobs, idempotencyKeys, usedAssertions } from '../../api/store/schema.ts';
@@ -26,8 +26,11 @@ async function write(blobKey: string): Promise<void> {
 }
 
 /** A blob that was announced `ageMs` ago, written, and left in this state. */
-async function blobOf(state: 'writing' | 'live' | 'dead', ageMs: number): Promise<string> {
-  const blobKey = key();
+async function blobOf(
+  state: 'writing' | 'live' | 'dead',
+  ageMs: number,
+  blobKey: string = key(),
+): Promise<string> {
   const { pool } = test.deps.db;
   await reserveBlob(pool, blobKey, new Date(test.clock.now().getTime() - ageMs));
   await write(blobKey);
@@ -71,6 +74,19 @@ describe('blobs', () => {
     );
     await sweepBlobs(test.deps);
     expect(await stateOf(blobKey)).toEqual({ row: undefined, stored: false });
+  });
+
+  it('of updates leave a file to be used again, if none can have a writer that is only slow', async () => {
+    const remove = vi.spyOn(test.deps.blobs, 'delete');
+    const half = ABANDONED_AFTER_MS / 2;
+    const young = await blobOf('dead', half - minutes(1), `update/${key()}`);
+    const old = await blobOf('dead', half + minutes(1), `update/${key()}`);
+    const given = await blobOf('writing', ABANDONED_AFTER_MS + 1, `update/${key()}`);
+    const another = await blobOf('dead', 0, `version/${key()}`);
+    await sweepBlobs(test.deps);
+    const spare = Object.fromEntries(remove.mock.calls.map(([name, options]) => [name, options?.spare]));
+    expect(spare).toEqual({ [young]: true, [old]: false, [given]: false, [another]: false });
+    remove.mockRestore();
   });
 
   it('cannot be settled once they are given up', async () => {

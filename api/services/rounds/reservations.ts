@@ -2,9 +2,9 @@ import type { Deps } from '../../deps.ts';
 import { isGathered } from '../../domain/body.ts';
 import type { BlobWriter } from '../../store/blobs/blob-store.ts';
 import type { Database } from '../../store/database.ts';
-import { newId } from '../../store/ids.ts';
 import { abandonBlob, reserveBlobs } from '../../store/models/blob-rows.ts';
 import type { Place } from '../models/tensor-intake.ts';
+import { newUpdateKey } from './update-keys.ts';
 
 /** A place for an update's file. */
 export interface Reservation {
@@ -128,7 +128,7 @@ function createStock({ announce, open }: Steps) {
     const keys: string[] = [];
     const announced = underWay.then(async () => {
       next = undefined;
-      const ahead = Array.from({ length: Math.max(0, missing()) }, () => newKey(now));
+      const ahead = Array.from({ length: Math.max(0, missing()) }, () => newUpdateKey(now));
       coming += ahead.length;
       try {
         await announce([...keys, ...ahead], now);
@@ -187,14 +187,12 @@ function createStock({ announce, open }: Steps) {
     },
     announce(now: Date) {
       next ??= begin(now);
-      const key = newKey(now);
+      const key = newUpdateKey(now);
       next.keys.push(key);
       return { key, announced: next.announced };
     },
   };
 }
-
-const newKey = (now: Date) => `update/${newId(now)}`;
 
 /**
  * Counts, and tells how many to have ahead: none unless there are many in a second. What there was before is forgotten by

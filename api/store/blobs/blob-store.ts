@@ -22,7 +22,7 @@ export interface BlobStore {
   /** The size in bytes, undefined when there is no such blob. */
   size(key: string): Promise<number | undefined>;
   /** Idempotent. A power loss may undo it: who deletes for good compares `list` with what is referred to. */
-  delete(key: string): Promise<void>;
+  delete(key: string, options?: DeleteOptions): Promise<void>;
   /** The blobs, committed or about to be, whose keys begin with `prefix`, in no promised order. */
   list(prefix: string): AsyncIterable<{ key: string; bytes: number; modifiedAt: Date }>;
   /** Deletes drafts that were begun, or last added to, before `before`; returns how many. */
@@ -39,6 +39,14 @@ export interface CreateOptions {
    * BlobExistsError comes now instead of at the commit, and make each write durable by itself.
    */
   whole?: boolean;
+}
+
+export interface DeleteOptions {
+  /**
+   * A store may use what held the blob for another one: its writer has ended, and whoever still reads it holds it against a
+   * digest.
+   */
+  spare?: boolean;
 }
 
 /** One write. Call its methods one at a time, each after the one before has resolved. */

@@ -19,9 +19,10 @@ import { createFolders, type Folders } from './folders.ts';
 import { type NewFile, openDraft, openWhole, openWholes, type Place } from './new-files.ts';
 import { createOpener } from './opener.ts';
 import { createSharedChunks, type SharedChunks } from './shared-chunks.ts';
+import { keepSpareFiles } from './spare-files.ts';
 
 /**
- * Blobs as files below `dir` (made if missing); drafts in `dir/.tmp`. Several processes of one host may use one
+ * Blobs as files below `dir` (made if missing); drafts in `dir/.tmp`, spare files in `dir/.spare`. Several processes of one host may use one
  * folder. Failpoints: `blob.after_temp_write` (all bytes handed to the system), `blob.after_fsync`
  * (durable and visible, and nobody knows of it yet).
  */
@@ -31,7 +32,9 @@ export function createFileBlobs(options: { dir: string; failpoint?: Failpoint })
   const chunks = createSharedChunks();
   const temporary = join(dir, '.tmp');
   const isThrough = rememberYes(() => writesThrough(dir));
-  const context = { folders, opener: createOpener(), temporary, isThrough, failpoint };
+  const spares = join(dir, '.spare');
+  const context = { folders, opener: createOpener(), temporary, spares, isThrough, failpoint };
+  const keepSpare = keepSpareFiles(context);
   const pathOf = (key: string) => {
     assertKey(key);
     return join(dir, key);
@@ -55,9 +58,16 @@ export function createFileBlobs(options: { dir: string; failpoint?: Failpoint })
       return blobBytes(readFileBlob(key, { path, range, chunks }), range ? undefined : path);
     },
     size: (key) => outages(async () => sizeOf(pathOf(key))),
-    delete: (key) => outages(async () => deleteFile(dir, pathOf(key), folders.forget)),
+    delete: (key, options) =>
+      outages(async () => {
+        const path = pathOf(key);
+        // Only files that are opened ahead are taken from the spare ones.
+        const isKept = options?.spare && (await isThrough()) && (await keepSpare(path));
+        if (!isKept) await deleteFile(dir, path, folders.forget);
+      }),
     list: (prefix) => listFiles(dir, prefix),
-    sweepTemporary: (before) => outages(() => sweep(temporary, before)),
+    sweepTemporary: (before) =>
+      outages(async () => (await sweep(temporary, before)) + (await sweep(spares, before))),
     check: () => outages(() => probe(temporary, folders)),
   };
 }

@@ -93,9 +93,9 @@ export function markBlobs(blobs: BlobStore, record: StoreRecord, { lookMs }: { l
       if (size === undefined) await confirmLost(key);
       return size;
     },
-    async delete(key) {
+    async delete(...request) {
       await marked();
-      await blobs.delete(key);
+      await blobs.delete(...request);
     },
     list: (prefix) => blobs.list(prefix),
     sweepTemporary: (before) => blobs.sweepTemporary(before),

@@ -28,11 +28,14 @@ interface Context {
   folders: Folders;
   opener: Opener;
   temporary: string;
+  /** Where emptied files are, to be used again. */
+  spares: string;
   /** Whether what is written through need not be synced. Asked when the folder is there. */
   isThrough(): Promise<boolean>;
 }
 
 const NEW = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL;
+const THROUGH = constants.O_WRONLY | constants.O_DSYNC;
 const NEW_THROUGH = NEW | constants.O_DSYNC;
 const writevTo = promisify(writev);
 
@@ -62,12 +65,12 @@ export async function openWhole(context: Context, { key, path }: Place): Promise
 
 /** The same for blobs of one folder, all at once; none where a file cannot be written through. */
 export async function openWholes(context: Context, places: readonly Place[]): Promise<NewFile[]> {
-  const { folders, opener } = context;
+  const { folders, opener, spares } = context;
   if (places.length === 0) return [];
   const paths = places.map(({ path }) => path);
   const folder = dirname(paths[0]!);
   if (paths.some((path) => dirname(path) !== folder)) throw new TypeError('These blobs have several folders');
-  const openAll = async () => ((await context.isThrough()) ? opener.open(paths, NEW_THROUGH) : []);
+  const openAll = async () => ((await context.isThrough()) ? opener.open(paths, THROUGH, spares) : []);
   const descriptors = await folders.within(folder, openAll);
   return descriptors.map((descriptor, index) => ({
     name: paths[index]!,

@@ -17,10 +17,11 @@ const resourceLimits = { maxOldGenerationSizeMb: 16, maxYoungGenerationSizeMb: 1
  */
 export interface Opener {
   /**
-   * Opens these files of one folder, and makes their names durable: all, or none if one fails (with the system's error).
-   * Descriptors in the order of the paths, each to be closed by `close`.
+   * Makes these files in one folder, their names durable: all, or none if one fails (with the system's error). Takes what is
+   * in the folder `spares` for them, which has to be on the same file system. Descriptors in the order of the paths, each to be
+   * closed by `close`.
    */
-  open(paths: readonly string[], flags: number): Promise<number[]>;
+  open(paths: readonly string[], flags: number, spares?: string): Promise<number[]>;
   /** Soon. */
   close(descriptor: number): void;
 }
@@ -81,12 +82,12 @@ export function createOpener({ startThread = startOpeningThread, restartMs = RES
   }
 
   return {
-    async open(paths, flags) {
+    async open(paths, flags, spares) {
       const { port1, port2 } = new MessageChannel();
       try {
         const answered = once(port1, 'message') as Promise<[Opened]>;
         const ended = once(port1, 'close').then(() => undefined);
-        send({ paths, flags, reply: port2 });
+        send({ paths, flags, spares, reply: port2 });
         const [opened] = (await Promise.race([answered, ended])) ?? [];
         if (!opened) throw new Error('it has ended');
         if ('fault' in opened) throw Object.assign(new Error(opened.fault.message), opened.fault);

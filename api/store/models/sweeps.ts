@@ -23,14 +23,13 @@ export async function markAbandonedBlobs(q: Queryable, before: Date, limit: numb
 }
 
 /** Blobs whose bytes may be deleted. Several workers may get the same ones: deleting is idempotent, keys are never used again. */
-export async function listDeadBlobs(q: Queryable, limit: number): Promise<string[]> {
-  const rows = await q
-    .select({ key: blobs.key })
+export function listDeadBlobs(q: Queryable, limit: number): Promise<{ key: string; createdAt: Date }[]> {
+  return q
+    .select({ key: blobs.key, createdAt: blobs.createdAt })
     .from(blobs)
     .where(eq(blobs.state, 'dead'))
     .orderBy(asc(blobs.createdAt))
     .limit(limit);
-  return rows.map(({ key }) => key);
 }
 
 /** Forgets blobs whose bytes are gone. */

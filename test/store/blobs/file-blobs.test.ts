@@ -61,6 +61,7 @@ test.runIf(isLinux)(
       folders: createFolders(dir),
       opener,
       temporary: dir,
+      spares: join(dir, '.spare'),
       isThrough,
       failpoint: () => undefined,
     };
@@ -77,6 +78,7 @@ test('syncs what it writes at once where a write is not known to go through', as
     folders: createFolders(dir),
     opener: { open: () => Promise.reject(new Error('not asked')), close: closeSync },
     temporary: dir,
+    spares: join(dir, '.spare'),
     isThrough: async () => false,
     failpoint: () => undefined,
   };

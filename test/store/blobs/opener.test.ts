@@ -1,12 +1,12 @@
 import { constants, writeSync } from 'node:fs';
-import { mkdtemp, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises';
+import { link, mkdir, mkdtemp, readdir, readFile, readlink, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
-import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createOpener } from '../../../api/store/blobs/opener.ts';
 
-const NEW = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL;
+const WRITE = constants.O_WRONLY;
 
 let dir: string;
 beforeEach(async () => {
@@ -29,7 +29,7 @@ it('opens files that are written here, and closes them', async ({ skip }) => {
   skip(!isLinux, 'it reads /proc');
   const opener = createOpener();
   const paths = pathsOf('a', 'b', 'c');
-  const descriptors = await opener.open(paths, NEW);
+  const descriptors = await opener.open(paths, WRITE);
   expect(await openFiles()).toEqual(paths);
   descriptors.forEach((descriptor, index) => void writeSync(descriptor, `file ${index}`));
   expect(await readFile(paths[2]!, 'utf8')).toBe('file 2');
@@ -40,7 +40,7 @@ it('opens files that are written here, and closes them', async ({ skip }) => {
 it('opens all or none, and tells what the system said', async ({ skip }) => {
   const opener = createOpener();
   await writeFile(join(dir, 'b'), 'another');
-  const opening = opener.open(pathsOf('a', 'b', 'c'), NEW);
+  const opening = opener.open(pathsOf('a', 'b', 'c'), WRITE);
   await expect(opening).rejects.toMatchObject({ code: 'EEXIST', syscall: 'open' });
   expect(await readdir(dir)).toEqual(['b']);
   expect(await readFile(join(dir, 'b'), 'utf8')).toBe('another');
@@ -51,10 +51,67 @@ it('opens all or none, and tells what the system said', async ({ skip }) => {
 it('serves callers at one time, each with its own', async () => {
   const opener = createOpener();
   const names = Array.from({ length: 5 }, (_, batch) => [`${batch}-a`, `${batch}-b`]);
-  const opened = await Promise.all(names.map((pair) => opener.open(pathsOf(...pair), NEW)));
+  const opened = await Promise.all(names.map((pair) => opener.open(pathsOf(...pair), WRITE)));
   opened.flat().forEach((descriptor, index) => void writeSync(descriptor, names.flat()[index]!));
   for (const name of names.flat()) expect(await readFile(join(dir, name), 'utf8')).toBe(name);
   for (const descriptor of opened.flat()) opener.close(descriptor);
+});
+
+describe.runIf(isLinux)('with spare files', () => {
+  const spares = () => join(dir, 'spares');
+  const inodeOf = async (path: string) => (await stat(path)).ino;
+  const openAll = async (opener: ReturnType<typeof createOpener>, names: readonly string[]) => {
+    const descriptors = await opener.open(pathsOf(...names), WRITE, spares());
+    for (const descriptor of descriptors) opener.close(descriptor);
+  };
+
+  beforeEach(() => mkdir(spares()));
+
+  it('gives them new names, and makes new files when there are no more', async () => {
+    await writeFile(join(spares(), 'x'), '');
+    await writeFile(join(spares(), 'y'), 'left by a crash');
+    const known = [await inodeOf(join(spares(), 'x')), await inodeOf(join(spares(), 'y'))];
+    const names = ['a', 'b', 'c'];
+    await openAll(createOpener(), names);
+    const inodes = await Promise.all(pathsOf(...names).map(inodeOf));
+    expect(inodes).toEqual(expect.arrayContaining(known));
+    expect(new Set(inodes).size).toBe(3);
+    for (const path of pathsOf(...names)) expect(await readFile(path, 'utf8')).toBe('');
+    expect(await readdir(spares())).toEqual([]);
+  });
+
+  it('leaves alone what has another name, too', async () => {
+    await writeFile(join(spares(), 'x'), 'a copy');
+    await link(join(spares(), 'x'), join(dir, 'copy'));
+    await openAll(createOpener(), ['a']);
+    expect(await readFile(join(dir, 'copy'), 'utf8')).toBe('a copy');
+    expect(await readFile(join(dir, 'a'), 'utf8')).toBe('');
+    expect(await readdir(spares())).toEqual([]);
+  });
+
+  it('replaces no file by one', async () => {
+    await writeFile(join(spares(), 'x'), '');
+    await writeFile(join(dir, 'a'), 'another');
+    await expect(openAll(createOpener(), ['a'])).rejects.toMatchObject({ code: 'EEXIST' });
+    expect(await readFile(join(dir, 'a'), 'utf8')).toBe('another');
+    expect(await readdir(spares())).toEqual(['x']);
+  });
+
+  it('does without their folder', async () => {
+    await rm(spares(), { recursive: true });
+    await openAll(createOpener(), ['a']);
+    expect(await readdir(dir)).toEqual(['a']);
+  });
+
+  it('gives each to one of those that take at the same time', async () => {
+    for (let spare = 0; spare < 40; spare += 1) await writeFile(join(spares(), `spare-${spare}`), '');
+    const namesOf = (taker: number) => Array.from({ length: 20 }, (_, index) => `${taker}-${index}`);
+    const takers = [1, 2, 3].map(async (taker) => openAll(createOpener(), namesOf(taker)));
+    await Promise.all(takers);
+    const inodes = await Promise.all(pathsOf(...[1, 2, 3].flatMap(namesOf)).map(inodeOf));
+    expect(new Set(inodes).size).toBe(60);
+    expect(await readdir(spares())).toEqual([]);
+  });
 });
 
 const opening = new URL('../../../api/store/blobs/opening-thread.ts', import.meta.url);
@@ -74,8 +131,8 @@ it.each([
 ])('a thread that %s fails what it was asked, and another takes its place', async (_, startFirst) => {
   const starts = [startFirst];
   const opener = createOpener({ startThread: () => (starts.shift() ?? startThread)(), restartMs: 0 });
-  await expect(opener.open(pathsOf('a'), NEW)).rejects.toMatchObject({ syscall: 'open' });
-  const [descriptor] = await vi.waitUntil(() => opener.open(pathsOf('a'), NEW).catch(() => undefined));
+  await expect(opener.open(pathsOf('a'), WRITE)).rejects.toMatchObject({ syscall: 'open' });
+  const [descriptor] = await vi.waitUntil(() => opener.open(pathsOf('a'), WRITE).catch(() => undefined));
   expect(await readdir(dir)).toEqual(['a']);
   opener.close(descriptor!);
 });
@@ -97,7 +154,7 @@ it.each([
     },
   });
   for (let turn = 0; turn < 5; turn += 1) {
-    await expect(opener.open(pathsOf('a'), NEW)).rejects.toMatchObject({ syscall: 'open' });
+    await expect(opener.open(pathsOf('a'), WRITE)).rejects.toMatchObject({ syscall: 'open' });
     await new Promise((after) => setTimeout(after, 20));
   }
   expect(starts).toBe(1);
@@ -115,7 +172,7 @@ it.runIf(isLinux)('what is closed while no thread can be had is closed by the ne
     restartMs: 10,
   });
   const paths = pathsOf(...Array.from({ length: 70 }, (_, index) => `file-${100 + index}`));
-  const descriptors = await opener.open(paths, NEW);
+  const descriptors = await opener.open(paths, WRITE);
   await threads[0]!.terminate();
   expect(await openFiles(), 'a thread that ends takes no file with it').toEqual(paths);
   isOut = true;

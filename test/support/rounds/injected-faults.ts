@@ -187,7 +187,7 @@ function failingBlobs(blobs: BlobStore, trigger: Trigger): BlobStore {
     },
     read: (key, range) => failingBytes(blobs.read(key, range), trigger),
     size: (key) => call('size', () => blobs.size(key)),
-    delete: (key) => call('delete', () => blobs.delete(key)),
+    delete: (...request) => call('delete', () => blobs.delete(...request)),
   };
 }
 
