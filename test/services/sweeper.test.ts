@@ -77,7 +77,7 @@ describe('blobs', () => {
   });
 
   it('of updates leave a file to be used again, if none can have a writer that is only slow', async () => {
-    const remove = vi.spyOn(test.deps.blobs, 'delete');
+    const remove = vi.spyOn(test.deps.blobs, 'delete').mockResolvedValue();
     const half = ABANDONED_AFTER_MS / 2;
     const young = await blobOf('dead', half - minutes(1), `update/${key()}`);
     const old = await blobOf('dead', half + minutes(1), `update/${key()}`);
