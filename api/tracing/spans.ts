@@ -2,6 +2,7 @@ import {
   type Attributes,
   type Context,
   context,
+  INVALID_SPAN_CONTEXT,
   propagation,
   type Span,
   SpanStatusCode,
@@ -9,6 +10,8 @@ import {
 } from '@opentelemetry/api';
 
 const tracer = trace.getTracer('fededge');
+/** Takes everything, and keeps nothing. */
+const NO_SPAN = trace.wrapSpanContext(INVALID_SPAN_CONTEXT);
 
 /** Whether anybody takes traces from this process. */
 export function isTracing(): boolean {
@@ -30,6 +33,7 @@ export function traced<T>(
   { traceparent, ...attributes }: Attributes & { traceparent?: string | undefined },
   work: (span: Span) => Promise<T>,
 ): Promise<T> {
+  if (!isTracing()) return work(NO_SPAN);
   return inSpan(
     name,
     attributes,
@@ -45,6 +49,7 @@ export function tracedInRound<T>(
   attributes: Attributes,
   work: (span: Span) => Promise<T>,
 ): Promise<T> {
+  if (!isTracing()) return work(NO_SPAN);
   const active = context.active();
   const isWithin = trace.getSpanContext(active)?.traceId === traceIdOf(roundId);
   const traceparent = isWithin ? undefined : traceparentOf(roundId);
