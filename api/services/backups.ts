@@ -18,7 +18,7 @@ import {
   readSnapshot,
 } from '../store/backup/tables.ts';
 import { BlobExistsError, type BlobStore } from '../store/blobs/blob-store.ts';
-import { whileSweepersPause } from '../store/sweep-lock.ts';
+import { SweepLockLostError, whileSweepersPause } from '../store/sweep-lock.ts';
 import { createSecretFile } from './identity/token-keys.ts';
 
 type BackupDeps = Pick<Deps, 'db' | 'blobs'> & { dataDir: string };
@@ -62,7 +62,10 @@ export async function backUp(deps: BackupDeps, path: string): Promise<BackupRepo
     return reportOf(archive.files, blobs);
   } catch (error) {
     await archive.abort();
-    throw error;
+    if (!(error instanceof SweepLockLostError)) throw error;
+    throw new BackupError('the connection to the database was lost meanwhile: make it again', {
+      cause: error,
+    });
   }
 }
 

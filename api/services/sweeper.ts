@@ -2,7 +2,7 @@ import type { Deps } from '../deps.ts';
 import { forgetEnrollmentTokens } from '../store/identity/enrollment-tokens.ts';
 import { forgetEvents } from '../store/journal/events.ts';
 import { forgetKeys } from '../store/journal/idempotency.ts';
-import { forgetAssertions, forgetBlobs, listDeadBlobs, markAbandonedBlobs } from '../store/models/sweeps.ts';
+import { forgetAssertions, forgetBlobs, listGoneBlobs, markAbandonedBlobs } from '../store/models/sweeps.ts';
 import { forgetReports } from '../store/releases/reports.ts';
 import { releaseExpired, releaseOverQuota } from '../store/rounds/retained-updates.ts';
 import { removeExpiredUploads } from '../store/rounds/uploads.ts';
@@ -12,8 +12,6 @@ import { isUpdateKey } from './rounds/update-keys.ts';
 const HOUR_MS = 3_600_000;
 /** No write takes so long (an upload is cut after 50 minutes): who began earlier is gone. */
 export const ABANDONED_AFTER_MS = HOUR_MS;
-/** Until it is so old nobody but its writer, who has ended, has given up a blob. */
-const YOUNG_MS = ABANDONED_AFTER_MS / 2;
 export const IDEMPOTENCY_KEY_MS = 24 * HOUR_MS;
 /** Tokens that nobody has used are of no interest so long after their end. */
 export const ENROLLMENT_TOKEN_MS = 30 * 24 * HOUR_MS;
@@ -52,7 +50,7 @@ export async function sweepBlobs(deps: Deps): Promise<SweepReport> {
     uploads: await inBatches(() => deps.db.transaction((tx) => removeExpiredUploads(tx, now, BATCH))),
     retainedUpdates: await releaseRetained(deps, now),
     abandoned: await inBatches(() => markAbandonedBlobs(pool, abandonedBefore, BATCH)),
-    blobs: (await unlessPaused(deps.db, () => inBatches(() => deleteDeadBlobs(deps)))) ?? 0,
+    blobs: await inBatches(async () => (await unlessPaused(deps.db, () => deleteGoneBlobs(deps))) ?? 0),
     temporary: await deps.blobs.sweepTemporary(abandonedBefore),
     assertions: await inBatches(() => forgetAssertions(pool, now, BATCH)),
     idempotencyKeys: await inBatches(() => forgetKeys(pool, keysBefore)),
@@ -69,18 +67,17 @@ async function releaseRetained({ db, config }: Deps, now: Date): Promise<number>
 }
 
 /** Bytes first, row last: a sweeper that dies in between finds the row again. */
-async function deleteDeadBlobs({ db, blobs, clock, failpoint }: Deps): Promise<number> {
-  const dead = await listDeadBlobs(db.pool, BATCH);
-  const youngSince = clock.now().getTime() - YOUNG_MS;
-  for (const { key, createdAt } of dead) {
-    await blobs.delete(key, { spare: isUpdateKey(key) && createdAt.getTime() > youngSince });
+async function deleteGoneBlobs({ db, blobs, failpoint }: Deps): Promise<number> {
+  const gone = await listGoneBlobs(db.pool, BATCH);
+  for (const { key, state } of gone) {
+    await blobs.delete(key, { spare: state === 'dead' && isUpdateKey(key) });
   }
   await failpoint('sweep.before_forget');
   await forgetBlobs(
     db.pool,
-    dead.map(({ key }) => key),
+    gone.map(({ key }) => key),
   );
-  return dead.length;
+  return gone.length;
 }
 
 async function inBatches(removeSome: () => Promise<number>): Promise<number> {

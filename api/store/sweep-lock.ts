@@ -1,10 +1,16 @@
+import type postgres from 'postgres';
 import type { Database } from './database.ts';
 
 const SWEEP_LOCK = 4_021_990_005;
 
+/** The session that kept the sweepers away has ended before its time: a blob may have been deleted meanwhile. */
+export class SweepLockLostError extends Error {
+  override name = 'SweepLockLostError';
+}
+
 /**
- * Deletes blobs by `work`, unless a backup is being made: `undefined` then. Any number of sweepers at once. Both locks
- * belong to sessions, so they end with the process.
+ * Deletes some blobs by `work`, which looks for them itself, unless a backup is being made: `undefined` then. Any number of
+ * sweepers at once. Both locks belong to sessions, so they end with the process.
  */
 export async function unlessPaused<T>(
   { client }: Pick<Database, 'client'>,
@@ -26,7 +32,7 @@ export async function unlessPaused<T>(
   }
 }
 
-/** Does `work` while no blob is deleted. Waits for the deletions that are under way. */
+/** Does `work` while no blob is deleted. Waits for the deletions that are under way. Throws SweepLockLostError, too. */
 export async function whileSweepersPause<T>(
   { client }: Pick<Database, 'client'>,
   work: () => Promise<T>,
@@ -34,9 +40,23 @@ export async function whileSweepersPause<T>(
   const session = await client.reserve();
   try {
     await session`select pg_advisory_lock(${SWEEP_LOCK})`;
-    return await work();
+    let isHeld = false;
+    const result = await work().finally(async () => {
+      isHeld = await unlock(session);
+    });
+    if (!isHeld) throw new SweepLockLostError('The session with the database was lost');
+    return result;
   } finally {
-    await session`select pg_advisory_unlock(${SWEEP_LOCK})`.catch(() => undefined);
     session.release();
+  }
+}
+
+/** False: it was not held any more. */
+async function unlock(session: postgres.Sql): Promise<boolean> {
+  try {
+    const [row] = await session<[{ held: boolean }]>`select pg_advisory_unlock(${SWEEP_LOCK}) as held`;
+    return row.held;
+  } catch {
+    return false;
   }
 }

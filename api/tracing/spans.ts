@@ -28,32 +28,26 @@ export function traceparentOf(roundId: string): string | undefined {
 }
 
 /** Does `work` in a span of the caller's trace, or of the one that `traceparent` names. Nearly free while nobody traces. */
-export function traced<T>(
+export async function traced<T>(
   name: string,
   { traceparent, ...attributes }: Attributes & { traceparent?: string | undefined },
   work: (span: Span) => Promise<T>,
 ): Promise<T> {
   if (!isTracing()) return work(NO_SPAN);
-  return inSpan(
-    name,
-    attributes,
-    traceparent === undefined ? context.active() : contextOf(traceparent),
-    work,
-  );
+  return inSpan(name, attributes, contextOf(traceparent), work);
 }
 
 /** Does `work` in a span of the round's trace: below the caller's if that is in it. */
-export function tracedInRound<T>(
+export async function tracedInRound<T>(
   roundId: string,
   name: string,
   attributes: Attributes,
   work: (span: Span) => Promise<T>,
 ): Promise<T> {
   if (!isTracing()) return work(NO_SPAN);
-  const active = context.active();
-  const isWithin = trace.getSpanContext(active)?.traceId === traceIdOf(roundId);
+  const isWithin = trace.getSpanContext(context.active())?.traceId === traceIdOf(roundId);
   const traceparent = isWithin ? undefined : traceparentOf(roundId);
-  return inSpan(name, attributes, traceparent === undefined ? active : contextOf(traceparent), work);
+  return inSpan(name, attributes, contextOf(traceparent), work);
 }
 
 function inSpan<T>(
@@ -74,8 +68,10 @@ function inSpan<T>(
   });
 }
 
-function contextOf(traceparent: string): Context {
-  return propagation.extract(context.active(), { traceparent });
+function contextOf(traceparent: string | undefined): Context {
+  return traceparent === undefined
+    ? context.active()
+    : propagation.extract(context.active(), { traceparent });
 }
 
 function traceIdOf(roundId: string): string {

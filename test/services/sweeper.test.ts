@@ -2,8 +2,9 @@ import { eq } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ABANDONED_AFTER_MS, IDEMPOTENCY_KEY_MS, sweepBlobs } from '../../api/services/sweeper.ts';
 import { reserveBlob, retireBlobs, settleBlob } from '../../api/store/models/blob-rows.ts';
+import { markAbandonedBlobs } from '../../api/store/models/sweeps.ts';
 import { blobs, idempotencyKeys, usedAssertions } from '../../api/store/schema.ts';
-import { whileSweepersPause } from '../../api/store/sweep-lock.ts';
+import { SweepLockLostError, whileSweepersPause } from '../../api/store/sweep-lock.ts';
 import { createTestApp, type TestApp } from '../support/app.ts';
 
 let test: TestApp;
@@ -65,6 +66,21 @@ describe('blobs', () => {
     expect(await stateOf(gone)).toEqual({ row: undefined, stored: false });
   });
 
+  it('stay while a backup is being made, which fails if it cannot know that they did', async () => {
+    const { db } = test.deps;
+    const backup = whileSweepersPause(db, async () => {
+      await db.client`
+        select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and granted and mode = 'ExclusiveLock'
+          and database = (select oid from pg_database where datname = current_database()) and pid <> pg_backend_pid()`;
+      return 'made';
+    });
+    await expect(backup).rejects.toThrow(SweepLockLostError);
+    expect(await whileSweepersPause(db, async () => 'made')).toBe('made');
+    await expect(whileSweepersPause(db, () => Promise.reject(new Error('injected')))).rejects.toThrow(
+      'injected',
+    );
+  });
+
   it('that were announced and never written go too', async () => {
     const blobKey = key();
     await reserveBlob(
@@ -76,17 +92,24 @@ describe('blobs', () => {
     expect(await stateOf(blobKey)).toEqual({ row: undefined, stored: false });
   });
 
-  it('of updates leave a file to be used again, if none can have a writer that is only slow', async () => {
-    const remove = vi.spyOn(test.deps.blobs, 'delete').mockResolvedValue();
-    const half = ABANDONED_AFTER_MS / 2;
-    const young = await blobOf('dead', half - minutes(1), `update/${key()}`);
-    const old = await blobOf('dead', half + minutes(1), `update/${key()}`);
-    const given = await blobOf('writing', ABANDONED_AFTER_MS + 1, `update/${key()}`);
+  it('of updates leave a file to be used again, unless their writer may only be slow', async () => {
+    using remove = vi.spyOn(test.deps.blobs, 'delete').mockResolvedValue();
+    const retired = await blobOf('dead', ABANDONED_AFTER_MS * 2, `update/${key()}`);
+    const abandoned = await blobOf('writing', ABANDONED_AFTER_MS + 1, `update/${key()}`);
     const another = await blobOf('dead', 0, `version/${key()}`);
     await sweepBlobs(test.deps);
     const spare = Object.fromEntries(remove.mock.calls.map(([name, options]) => [name, options?.spare]));
-    expect(spare).toEqual({ [young]: true, [old]: false, [given]: false, [another]: false });
-    remove.mockRestore();
+    expect(spare).toEqual({ [retired]: true, [abandoned]: false, [another]: false });
+  });
+
+  it('that were abandoned are never taken for others, by whatever clock they are deleted', async () => {
+    using remove = vi.spyOn(test.deps.blobs, 'delete');
+    const abandoned = await blobOf('writing', 0, `update/${key()}`);
+    const later = new Date(test.clock.now().getTime() + ABANDONED_AFTER_MS);
+    expect(await markAbandonedBlobs(test.deps.db.pool, later, 10)).toBe(1);
+    await sweepBlobs(test.deps);
+    expect(remove.mock.calls).toEqual([[abandoned, { spare: false }]]);
+    expect(await stateOf(abandoned)).toEqual({ row: undefined, stored: false });
   });
 
   it('cannot be settled once they are given up', async () => {

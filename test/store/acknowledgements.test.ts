@@ -1,7 +1,9 @@
 import { eq } from 'drizzle-orm';
+import type postgres from 'postgres';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { advanceRounds } from '../../api/services/rounds/round-clock.ts';
 import { reserveBlobs } from '../../api/store/models/blob-rows.ts';
+import type { Statement } from '../../api/store/prepared-statements.ts';
 import { type AcceptedUpdate, acceptUpdates } from '../../api/store/rounds/updates.ts';
 import { assignments, blobs, devices, rounds } from '../../api/store/schema.ts';
 import { createTestApp, type TestApp } from '../support/app.ts';
@@ -60,6 +62,32 @@ async function readState() {
     updates: await view.updates(test.deps, roundId),
   };
 }
+
+/** How often whole tables, and the indexes of what is open, were read by this session. */
+const countScans = (tx: postgres.Sql | postgres.TransactionSql) => tx`
+  select relname as name, seq_scan::int as scans from pg_stat_xact_user_tables
+  where relname in ('rounds', 'assignments', 'devices', 'blobs')
+  union all
+  select relname, pg_stat_get_xact_numscans(oid)::int from pg_class
+  where relname in ('rounds_open', 'assignments_one_open', 'blobs_unsettled')
+  order by name`;
+
+it('finds all rows by their keys, whatever a session has planned while there were few', async () => {
+  const { client } = test.deps.db;
+  // To read all of them is the cheapest now.
+  await client`analyze`;
+  await client.begin(async (tx) => {
+    const before = await countScans(tx);
+    // As an evaluation does, which shares the plans.
+    for (let call = 0; call < 6; call += 1) {
+      await tx`select * from take_places(${roundId}::uuid, 0, ${test.clock.now().toISOString()}::timestamptz)`;
+    }
+    const run = ({ text, parameters }: Statement) => tx.unsafe(text, parameters);
+    for (const update of updates.slice(0, 3)) await acceptUpdates({ run }, roundId, [update]);
+    expect([...(await countScans(tx))]).toEqual([...before]);
+  });
+  expect((await readState()).updates).toHaveLength(3);
+});
 
 describe('updates that are acknowledged together', () => {
   it('get their places in their order, with all that is told of them', async () => {

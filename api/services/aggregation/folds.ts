@@ -69,9 +69,11 @@ async function reject(
   fault: Fault,
 ): Promise<void> {
   const { assignmentId, blobKey } = update;
-  deps.log.error({ update: assignmentId, blob: blobKey, fault }, 'an accepted update is damaged');
   await deps.db.transaction(async (tx) => {
-    if (await lockFold(tx, fold.roundId, fold.fence)) await rejectUpdate(tx, assignmentId, fault);
+    // Whoever folds no longer may see files that are gone.
+    if (!(await lockFold(tx, fold.roundId, fold.fence))) return;
+    deps.log.error({ update: assignmentId, blob: blobKey, fault }, 'an accepted update is damaged');
+    await rejectUpdate(tx, assignmentId, fault);
   });
 }
 

@@ -5,5 +5,5 @@ const FOLDER = 'update/';
 /** A key for an update's file. */
 export const newUpdateKey = (now: Date) => `${FOLDER}${newId(now)}`;
 
-/** Whether it is that of an update's file, which the fold alone reads, against its seal. */
+/** Whether a key is an update's file's: the fold reads those, and holds them against their seals. */
 export const isUpdateKey = (key: string) => key.startsWith(FOLDER);

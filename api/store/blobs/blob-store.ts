@@ -25,7 +25,7 @@ export interface BlobStore {
   delete(key: string, options?: DeleteOptions): Promise<void>;
   /** The blobs, committed or about to be, whose keys begin with `prefix`, in no promised order. */
   list(prefix: string): AsyncIterable<{ key: string; bytes: number; modifiedAt: Date }>;
-  /** Deletes drafts that were begun, or last added to, before `before`; returns how many. */
+  /** Deletes drafts that were begun, or last added to, before `before`, and what was spare since then; returns how many. */
   sweepTemporary(before: Date): Promise<number>;
   /** Throws BlobUnavailableError when the store cannot be used now. */
   check(): Promise<void>;
@@ -43,8 +43,8 @@ export interface CreateOptions {
 
 export interface DeleteOptions {
   /**
-   * A store may use what held the blob for another one: its writer has ended, and whoever still reads it holds it against a
-   * digest.
+   * A store may use what held the blob for another one, at once: nobody writes to it any more, and nobody reads it but to hold
+   * it against what it should be.
    */
   spare?: boolean;
 }

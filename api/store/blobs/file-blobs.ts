@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { open, readdir, rm, rmdir, stat, unlink } from 'node:fs/promises';
+import { lstat, open, readdir, rm, rmdir, stat, unlink } from 'node:fs/promises';
 import { dirname, join, relative, sep } from 'node:path';
 import { writesThrough } from '../write-through.ts';
 import {
@@ -61,7 +61,7 @@ export function createFileBlobs(options: { dir: string; failpoint?: Failpoint })
     delete: (key, options) =>
       outages(async () => {
         const path = pathOf(key);
-        // Only files that are opened ahead are taken from the spare ones.
+        // Where files are not written through, none is opened ahead, and none would take it.
         const isKept = options?.spare && (await isThrough()) && (await keepSpare(path));
         if (!isKept) await deleteFile(dir, path, folders.forget);
       }),
@@ -153,8 +153,9 @@ async function sweep(temporary: string, before: Date): Promise<number> {
   let removed = 0;
   for (const name of names) {
     const path = join(temporary, name);
-    const stats = await stat(path).catch(() => undefined);
-    if (!stats || stats.mtime >= before) continue;
+    const stats = await lstat(path).catch(() => undefined);
+    // Anything else is not ours: a folder of a volume's own, say.
+    if (!stats?.isFile() || stats.mtime >= before) continue;
     await rm(path, { force: true });
     removed += 1;
   }

@@ -17,9 +17,9 @@ const resourceLimits = { maxOldGenerationSizeMb: 16, maxYoungGenerationSizeMb: 1
  */
 export interface Opener {
   /**
-   * Makes these files in one folder, their names durable: all, or none if one fails (with the system's error). Takes what is
-   * in the folder `spares` for them, which has to be on the same file system. Descriptors in the order of the paths, each to be
-   * closed by `close`.
+   * Makes these files in one folder, their names durable: all, or none if one fails (with the system's error). The spare files
+   * in the folder `spares` are used for them first. They are opened with `flags`, to which those for new ones are added.
+   * Descriptors in the order of the paths, each to be closed by `close`.
    */
   open(paths: readonly string[], flags: number, spares?: string): Promise<number[]>;
   /** Soon. */

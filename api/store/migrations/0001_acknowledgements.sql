@@ -1,8 +1,10 @@
--- How results are acknowledged: one call, hence one exchange and one commit, whose statements are planned once a session.
+-- How results are acknowledged: one call, hence one exchange and one commit.
 -- In READ COMMITTED each statement of such a function sees what was committed before it began: those that follow the lock
 -- on the round's row see all that happened until that was granted.
--- A plan is kept even where it was made for tables that were nearly empty. So rows are looked for by their keys alone: `||
--- ''` keeps a state from being looked for in the index of those that are open, all of which would be read.
+-- Their plans are made once a session; by its own estimate PostgreSQL would make new ones for each call, which adds half of
+-- what the statements cost. They are kept even where they were made for tables that were nearly empty. So no table is ever
+-- read whole (`enable_seqscan`), and rows are looked for by their keys alone: a state with `|| ''` is in no index, else that
+-- of the open ones would be read whole; a scalar subquery is asked for each row, where EXISTS may become a join with all.
 
 -- Counts `added` more results of a collecting round, up to its capacity and before its deadline. The row is locked first,
 -- by a statement that reads nothing else, so that it decides by the row as it is then: two posters that race for the last
@@ -12,7 +14,10 @@
 -- moved on.
 CREATE FUNCTION take_places(round uuid, added int, at_time timestamptz)
 RETURNS TABLE (last int, state text, open int)
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+AS $$
 DECLARE
   closes boolean;
 BEGIN
@@ -39,8 +44,7 @@ $$;
 --> statement-breakpoint
 -- Accepts written updates of one round in their order, all or none. Returns the place of the last; null where the round
 -- has moved on. Raises FE001 where an assignment, its device or a blob has. Workers are woken when the round has filled or
--- nobody is at work any longer: never for every update. By its own estimate PostgreSQL would plan the
--- statements for each call, which costs half as much again.
+-- nobody is at work any longer: never for every update.
 CREATE FUNCTION accept_updates(
   round uuid, added int, at_time timestamptz, assignment_ids uuid[], blob_keys text[], given jsonb
 )
@@ -60,7 +64,10 @@ BEGIN
   END IF;
   UPDATE assignments SET state = 'accepted', settled_at = at_time
   WHERE assignments.id = ANY (assignment_ids) AND assignments.state || '' = 'open'
-    AND (SELECT devices.state FROM devices WHERE devices.id = assignments.device_id) = 'active';
+    AND (
+      SELECT devices.state FROM devices
+      WHERE devices.id = assignments.device_id AND devices.federation_id = assignments.federation_id
+    ) = 'active';
   GET DIAGNOSTICS settled = ROW_COUNT;
   UPDATE blobs SET state = 'live' WHERE blobs.key = ANY (blob_keys) AND blobs.state || '' = 'writing';
   GET DIAGNOSTICS alive = ROW_COUNT;

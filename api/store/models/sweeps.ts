@@ -1,9 +1,11 @@
 import { and, asc, eq, inArray, lt, sql } from 'drizzle-orm';
 import type { Queryable } from '../database.ts';
-import { blobs, usedAssertions } from '../schema.ts';
+import { blobs, GONE_STATES, usedAssertions } from '../schema.ts';
+
+const isGone = inArray(blobs.state, [...GONE_STATES]);
 
 /**
- * Marks blobs dead that were announced before `before` and never referred to; returns how many. From then on they
+ * Marks blobs abandoned that were announced before `before` and never referred to; returns how many. From then on they
  * cannot become live: settling is conditional on `writing`.
  */
 export async function markAbandonedBlobs(q: Queryable, before: Date, limit: number): Promise<number> {
@@ -16,18 +18,23 @@ export async function markAbandonedBlobs(q: Queryable, before: Date, limit: numb
     .for('update', { skipLocked: true });
   const rows = await q
     .update(blobs)
-    .set({ state: 'dead' })
+    .set({ state: 'abandoned' })
     .where(and(inArray(blobs.key, abandoned), eq(blobs.state, 'writing')))
     .returning({ key: blobs.key });
   return rows.length;
 }
 
+interface GoneBlob {
+  key: string;
+  state: (typeof blobs.$inferSelect)['state'];
+}
+
 /** Blobs whose bytes may be deleted. Several workers may get the same ones: deleting is idempotent, keys are never used again. */
-export function listDeadBlobs(q: Queryable, limit: number): Promise<{ key: string; createdAt: Date }[]> {
+export function listGoneBlobs(q: Queryable, limit: number): Promise<GoneBlob[]> {
   return q
-    .select({ key: blobs.key, createdAt: blobs.createdAt })
+    .select({ key: blobs.key, state: blobs.state })
     .from(blobs)
-    .where(eq(blobs.state, 'dead'))
+    .where(isGone)
     .orderBy(asc(blobs.createdAt))
     .limit(limit);
 }
@@ -35,7 +42,7 @@ export function listDeadBlobs(q: Queryable, limit: number): Promise<{ key: strin
 /** Forgets blobs whose bytes are gone. */
 export async function forgetBlobs(q: Queryable, keys: readonly string[]): Promise<void> {
   if (keys.length === 0) return;
-  await q.delete(blobs).where(and(inArray(blobs.key, [...keys]), eq(blobs.state, 'dead')));
+  await q.delete(blobs).where(and(inArray(blobs.key, [...keys]), isGone));
 }
 
 /** Forgets at most `limit` assertions that are past their expiry, so cannot be used again anyway. */

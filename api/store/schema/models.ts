@@ -4,12 +4,18 @@ import type { Manifest } from '../../domain/manifest.ts';
 import type { Metrics } from '../../domain/metrics.ts';
 import { bytes, federation, instant } from './columns.ts';
 
-/** `writing` before the bytes are written, `live` in the transaction that refers to them, `dead` before they go. */
+export const GONE_STATES = ['dead', 'abandoned'] as const;
+type GoneState = (typeof GONE_STATES)[number];
+
+/**
+ * `writing` before the bytes are written, `live` in the transaction that refers to them. Before they go `dead`, or `abandoned`:
+ * nothing was heard of it for too long, and its writer may write still.
+ */
 export const blobs = pgTable(
   'blobs',
   {
     key: text('key').primaryKey(),
-    state: text('state').$type<'writing' | 'live' | 'dead'>().notNull(),
+    state: text('state').$type<'writing' | 'live' | GoneState>().notNull(),
     createdAt: instant('created_at').notNull(),
   },
   (t) => [index('blobs_unsettled').on(t.state, t.createdAt).where(sql`${t.state} <> 'live'`)],

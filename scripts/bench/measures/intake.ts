@@ -67,13 +67,13 @@ async function measureSize({ quick, folder, note }: Context, size: Size): Promis
   await createModel(deployment.operator, 'intake', size.parameters);
   await startRun(deployment.operator, { model: 'intake', devices: size.count });
   const bodyBytes = await fleet.ask('prepare', { parameters: size.parameters });
-  const measure = (connections: number, turns: number) => {
-    note(`${bodyBytes} bytes, ${connections} connections`);
+  const measure = (connections: number, turns: number, aside = '') => {
+    note(`${bodyBytes} bytes, ${connections} connections${aside}`);
     return compareIntake({ deployment, fleet }, peers, { size, bodyBytes, connections, turns });
   };
   if (quick) return measure(4, 1);
   // Not counted: what a process compiles at first it compiles once.
-  await measure(4, 1);
+  await measure(4, 1, ', not counted');
   return [...(await measure(4, TURNS)), ...(await measure(16, TURNS))];
 }
 

@@ -1,5 +1,17 @@
 import { constants, writeSync } from 'node:fs';
-import { link, mkdir, mkdtemp, readdir, readFile, readlink, rm, stat, writeFile } from 'node:fs/promises';
+import {
+  link,
+  lstat,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  readlink,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
@@ -95,6 +107,16 @@ describe.runIf(isLinux)('with spare files', () => {
     await expect(openAll(createOpener(), ['a'])).rejects.toMatchObject({ code: 'EEXIST' });
     expect(await readFile(join(dir, 'a'), 'utf8')).toBe('another');
     expect(await readdir(spares())).toEqual(['x']);
+  });
+
+  it('takes files alone', async () => {
+    await mkdir(join(spares(), 'lost+found'));
+    await writeFile(join(dir, 'outside'), 'somebody else');
+    await symlink(join(dir, 'outside'), join(spares(), 'link'));
+    await openAll(createOpener(), ['a']);
+    expect((await readdir(spares())).sort()).toEqual(['link', 'lost+found']);
+    expect(await readFile(join(dir, 'outside'), 'utf8')).toBe('somebody else');
+    expect((await lstat(join(dir, 'a'))).isFile()).toBe(true);
   });
 
   it('does without their folder', async () => {

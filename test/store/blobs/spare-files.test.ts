@@ -1,4 +1,15 @@
-import { link, mkdtemp, readdir, readFile, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
+import {
+  link,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  symlink,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -63,23 +74,37 @@ describe.runIf(process.platform === 'linux')('the file of a deleted blob', () =>
     expect(await readdir(join(dir, 'update'))).toEqual(['before']);
   });
 
-  it('is one of so many, whoever deletes', async () => {
-    const stores = [createFileBlobs({ dir }), createFileBlobs({ dir })];
-    const keys = Array.from({ length: 540 }, (_, index) => `update/${index}`);
-    await put(stores[0]!, keys[0]!, bytes);
-    await Promise.all(keys.slice(1).map((key) => writeFile(pathOf(key), bytes)));
-    // Both delete all, as sweepers may.
-    const deleted = keys.flatMap((key) => stores.map((store) => store.delete(key, { spare: true })));
-    await Promise.all(deleted);
+  it('is one of so many', async () => {
+    const store = createFileBlobs({ dir });
+    await mkdir(join(dir, '.spare'));
+    for (let index = 0; index < 511; index += 1) await writeFile(join(dir, '.spare', `${index}`), '');
+    for (const key of ['update/a', 'update/b']) {
+      await put(store, key, bytes);
+      await store.delete(key, { spare: true });
+    }
+    expect(await spares()).toHaveLength(512);
     expect(await readdir(join(dir, 'update'))).toEqual([]);
-    const kept = await spares();
-    expect(kept.length).toBeGreaterThan(256);
-    for (const name of kept) expect((await stat(join(dir, '.spare', name))).size).toBe(0);
+  });
+
+  it('is one, however many delete the blob', async () => {
+    const stores = [createFileBlobs({ dir }), createFileBlobs({ dir }), createFileBlobs({ dir })];
+    const keys = Array.from({ length: 60 }, (_, index) => `update/${index}`);
+    for (const key of keys) await put(stores[0]!, key, bytes);
+    await Promise.all(keys.flatMap((key) => stores.map((store) => store.delete(key, { spare: true }))));
+    expect(await readdir(join(dir, 'update'))).toEqual([]);
     expect(await readdir(join(dir, '.tmp'))).toEqual([]);
-    const next = createFileBlobs({ dir });
-    await writeFile(pathOf('update/one-more'), bytes);
-    await next.delete('update/one-more', { spare: true });
-    expect((await spares()).length).toBe(kept.length >= 512 ? kept.length : kept.length + 1);
+    const kept = await spares();
+    expect(kept).toHaveLength(60);
+    for (const name of kept) expect((await stat(join(dir, '.spare', name))).size).toBe(0);
+  });
+
+  it('is emptied also where the folders have to be made first', async () => {
+    await mkdir(join(dir, 'update'));
+    await writeFile(pathOf('update/restored'), bytes);
+    await createFileBlobs({ dir }).delete('update/restored', { spare: true });
+    expect(await spares()).toHaveLength(1);
+    expect(await createFileBlobs({ dir }).delete('update/never-there', { spare: true })).toBeUndefined();
+    expect(await spares()).toHaveLength(1);
   });
 
   it('is swept when nobody has used it for long', async () => {
@@ -91,7 +116,10 @@ describe.runIf(process.platform === 'linux')('the file of a deleted blob', () =>
     const [old] = await spares();
     const hourAgo = new Date(Date.now() - 3_600_000);
     await utimes(join(dir, '.spare', old!), hourAgo, hourAgo);
+    // A volume's own.
+    await mkdir(join(dir, '.spare', 'lost+found'));
+    await utimes(join(dir, '.spare', 'lost+found'), hourAgo, hourAgo);
     expect(await store.sweepTemporary(new Date(Date.now() - 1_800_000))).toBe(1);
-    expect(await spares()).toHaveLength(1);
+    expect(await spares()).toHaveLength(2);
   });
 });
