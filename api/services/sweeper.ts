@@ -36,8 +36,8 @@ export interface SweepReport {
 /**
  * Removes what nothing refers to: unfinished and retired blobs, expired uploads with their parts, expired assertions,
  * old idempotency keys, temporary objects of writers that died; and what is kept for a while alone: retained updates,
- * events, reports on versions, enrolment tokens that nobody has used. The audit log stays. Never a live blob: a row is marked dead by a
- * conditional UPDATE before its bytes are deleted. Any number of workers may sweep at once.
+ * events, reports on versions, enrolment tokens that nobody has used. The audit log stays. Never a live blob: a row is
+ * marked before its bytes are deleted. Any number of workers may sweep at once.
  */
 export async function sweepBlobs(deps: Deps): Promise<SweepReport> {
   const { pool } = deps.db;

@@ -6,6 +6,14 @@ const SWEEP_LOCK = 4_021_990_005;
 /** The session that kept the sweepers away has ended before its time: a blob may have been deleted meanwhile. */
 export class SweepLockLostError extends Error {
   override name = 'SweepLockLostError';
+
+  /** `outcome`: what became of the work, which may have failed for this. */
+  constructor(outcome: PromiseSettledResult<unknown>) {
+    super(
+      'The session with the database was lost',
+      outcome.status === 'rejected' ? { cause: outcome.reason } : {},
+    );
+  }
 }
 
 /**
@@ -40,12 +48,10 @@ export async function whileSweepersPause<T>(
   const session = await client.reserve();
   try {
     await session`select pg_advisory_lock(${SWEEP_LOCK})`;
-    let isHeld = false;
-    const result = await work().finally(async () => {
-      isHeld = await unlock(session);
-    });
-    if (!isHeld) throw new SweepLockLostError('The session with the database was lost');
-    return result;
+    const [outcome] = await Promise.allSettled([work()]);
+    if (!(await unlock(session))) throw new SweepLockLostError(outcome);
+    if (outcome.status === 'rejected') throw outcome.reason;
+    return outcome.value;
   } finally {
     session.release();
   }

@@ -68,13 +68,18 @@ describe('blobs', () => {
 
   it('stay while a backup is being made, which fails if it cannot know that they did', async () => {
     const { db } = test.deps;
-    const backup = whileSweepersPause(db, async () => {
-      await db.client`
+    const endLock = () => db.client`
         select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and granted and mode = 'ExclusiveLock'
           and database = (select oid from pg_database where datname = current_database()) and pid <> pg_backend_pid()`;
+    const backup = whileSweepersPause(db, async () => {
+      await endLock();
       return 'made';
     });
     await expect(backup).rejects.toThrow(SweepLockLostError);
+    // What failed for this is told as well.
+    const fault = new Error('a blob was missing');
+    const failed = whileSweepersPause(db, () => endLock().then(() => Promise.reject(fault)));
+    await expect(failed).rejects.toMatchObject({ name: 'SweepLockLostError', cause: fault });
     expect(await whileSweepersPause(db, async () => 'made')).toBe('made');
     await expect(whileSweepersPause(db, () => Promise.reject(new Error('injected')))).rejects.toThrow(
       'injected',

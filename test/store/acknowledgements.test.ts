@@ -69,7 +69,7 @@ const countScans = (tx: postgres.Sql | postgres.TransactionSql) => tx`
   where relname in ('rounds', 'assignments', 'devices', 'blobs')
   union all
   select relname, pg_stat_get_xact_numscans(oid)::int from pg_class
-  where relname in ('rounds_open', 'assignments_one_open', 'blobs_unsettled')
+  where relname in ('rounds_open', 'assignments_one_open', 'blobs_unsettled', 'devices_present')
   order by name`;
 
 it.each([

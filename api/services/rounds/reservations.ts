@@ -10,7 +10,7 @@ import { newUpdateKey } from './update-keys.ts';
 export interface Reservation {
   /** To be called once, as late as can be. */
   claim(isWhole: boolean): Place;
-  /** Leaves it to the sweeper, if it was claimed or announced. Never rejects. */
+  /** Leaves it to the sweeper, if it was claimed or announced; its writer has ended. Never rejects. */
   abandon(): Promise<void>;
 }
 

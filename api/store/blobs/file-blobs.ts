@@ -22,8 +22,8 @@ import { createSharedChunks, type SharedChunks } from './shared-chunks.ts';
 import { keepSpareFiles } from './spare-files.ts';
 
 /**
- * Blobs as files below `dir` (made if missing); drafts in `dir/.tmp`, spare files in `dir/.spare`. Several processes of one host may use one
- * folder. Failpoints: `blob.after_temp_write` (all bytes handed to the system), `blob.after_fsync`
+ * Blobs as files below `dir` (made if missing); drafts in `dir/.tmp`, spare files in `dir/.spare`. Several processes of one
+ * host may use one folder. Failpoints: `blob.after_temp_write` (all bytes handed to the system), `blob.after_fsync`
  * (durable and visible, and nobody knows of it yet).
  */
 export function createFileBlobs(options: { dir: string; failpoint?: Failpoint }): BlobStore {
@@ -34,7 +34,7 @@ export function createFileBlobs(options: { dir: string; failpoint?: Failpoint })
   const isThrough = rememberYes(() => writesThrough(dir));
   const spares = join(dir, '.spare');
   const context = { folders, opener: createOpener(), temporary, spares, isThrough, failpoint };
-  const keepSpare = keepSpareFiles(context);
+  const keepSpare = keepSpareFiles(spares, folders);
   const pathOf = (key: string) => {
     assertKey(key);
     return join(dir, key);

@@ -26,15 +26,14 @@ import type { Folders } from './folders.ts';
 const MOST = 512;
 const COUNT_MS = 1000;
 
-interface Context {
-  folders: Pick<Folders, 'within'>;
-  /** For drafts. */
-  temporary: string;
-  spares: string;
-}
+/** Of a file that is about to be a spare one. */
+const UNFINISHED = '.';
 
 /** Makes a spare file of the one at a path. False: it is still to be deleted, or is not there. */
-export function keepSpareFiles({ folders, temporary, spares }: Context): (path: string) => Promise<boolean> {
+export function keepSpareFiles(
+  spares: string,
+  folders: Pick<Folders, 'within'>,
+): (path: string) => Promise<boolean> {
   let count = 0;
   let countedAt = Number.NEGATIVE_INFINITY;
 
@@ -49,14 +48,15 @@ export function keepSpareFiles({ folders, temporary, spares }: Context): (path: 
   return async (path) => {
     if ((await isFull()) || !(await isPlain(path))) return false;
     const name = randomUUID();
-    const own = join(temporary, name);
+    const own = join(spares, UNFINISHED + name);
     try {
-      // First ours alone: another sweeper that has found the same file must not empty it when it is used again.
-      await folders.within(temporary, () => rename(path, own));
+      // First ours alone: another sweeper that has found the same file must not empty it when it is used again. Through no
+      // other folder, which would have to be synced, too, before it is.
+      await folders.within(spares, () => rename(path, own));
       // Looked at again: from here on nobody can give it another name.
       if (!(await isPlain(own))) throw new Error('it has got another name');
       await truncate(own);
-      await folders.within(spares, () => rename(own, join(spares, name)));
+      await rename(own, join(spares, name));
     } catch {
       await rm(own, { force: true });
       return false;
@@ -100,13 +100,14 @@ export function takeSpareFiles(folder: string): Taker {
   return {
     take(path, flags) {
       if (names.length === 0 || existsSync(path)) return undefined;
-      for (let name = names.pop(); name !== undefined; name = names.pop()) {
-        if (!moveTo(name, path)) continue;
-        hasTaken = true;
-        const descriptor = reopen(path, flags);
-        if (descriptor !== undefined) return descriptor;
-      }
-      return undefined;
+      let name = names.pop();
+      while (name !== undefined && !moveTo(name, path)) name = names.pop();
+      if (name === undefined) return undefined;
+      hasTaken = true;
+      const descriptor = reopen(path, flags);
+      // What keeps one from being used may keep all.
+      if (descriptor === undefined) names.length = 0;
+      return descriptor;
     },
     hasTaken: () => hasTaken,
   };
@@ -114,7 +115,8 @@ export function takeSpareFiles(folder: string): Taker {
 
 function listFiles(folder: string): string[] {
   const entries = readdirSync(folder, { withFileTypes: true });
-  return entries.filter((entry) => entry.isFile()).map(({ name }) => name);
+  const spare = entries.filter((entry) => entry.isFile() && !entry.name.startsWith(UNFINISHED));
+  return spare.map(({ name }) => name);
 }
 
 /** Undefined: it has another name, too, or cannot be used. Then it is not there any more. */

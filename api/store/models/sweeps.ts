@@ -35,7 +35,7 @@ export function listGoneBlobs(q: Queryable, limit: number): Promise<GoneBlob[]> 
     .select({ key: blobs.key, state: blobs.state })
     .from(blobs)
     .where(isGone)
-    .orderBy(asc(blobs.createdAt))
+    .orderBy(asc(blobs.state), asc(blobs.createdAt))
     .limit(limit);
 }
 

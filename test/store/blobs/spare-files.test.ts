@@ -61,7 +61,6 @@ describe.runIf(process.platform === 'linux')('the file of a deleted blob', () =>
     expect(await readFile(join(dir, 'snapshot'))).toEqual(bytes);
     expect(await spares()).toEqual([]);
     expect(await readdir(join(dir, 'update'))).toEqual([]);
-    expect(await readdir(join(dir, '.tmp'))).toEqual([]);
   });
 
   it('is not what a link stands for', async () => {
@@ -92,9 +91,9 @@ describe.runIf(process.platform === 'linux')('the file of a deleted blob', () =>
     for (const key of keys) await put(stores[0]!, key, bytes);
     await Promise.all(keys.flatMap((key) => stores.map((store) => store.delete(key, { spare: true }))));
     expect(await readdir(join(dir, 'update'))).toEqual([]);
-    expect(await readdir(join(dir, '.tmp'))).toEqual([]);
     const kept = await spares();
     expect(kept).toHaveLength(60);
+    expect(kept.filter((name) => name.startsWith('.'))).toEqual([]);
     for (const name of kept) expect((await stat(join(dir, '.spare', name))).size).toBe(0);
   });
 
@@ -105,6 +104,15 @@ describe.runIf(process.platform === 'linux')('the file of a deleted blob', () =>
     expect(await spares()).toHaveLength(1);
     expect(await createFileBlobs({ dir }).delete('update/never-there', { spare: true })).toBeUndefined();
     expect(await spares()).toHaveLength(1);
+  });
+
+  it('is not used before it is empty', async () => {
+    const store = createFileBlobs({ dir });
+    await mkdir(join(dir, '.spare'));
+    await writeFile(join(dir, '.spare', '.unfinished'), 'left by a crash');
+    const [writer] = await store.openAhead(['update/new']);
+    expect(await spares()).toEqual(['.unfinished']);
+    await writer!.abort();
   });
 
   it('is swept when nobody has used it for long', async () => {
