@@ -72,7 +72,7 @@ async function measureSize({ quick, folder, note }: Context, size: Size): Promis
     note(`${bodyBytes} bytes, ${connections} connections${aside}`);
     return compareIntake({ deployment, fleet }, peers, { size, bodyBytes, connections, turns });
   };
-  if (quick) return measure(4, size.turns);
+  if (quick) return await measure(4, size.turns);
   // Not counted: what a process compiles at first it compiles once.
   await measure(4, 1, ', not counted');
   return [...(await measure(4, size.turns)), ...(await measure(16, size.turns))];
