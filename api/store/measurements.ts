@@ -1,5 +1,6 @@
 import { count, eq, sql } from 'drizzle-orm';
 import type { Queryable } from './database.ts';
+import { isGone } from './models/sweeps.ts';
 import {
   assignments,
   auditEntries,
@@ -58,7 +59,7 @@ export async function findBacklog(q: Queryable) {
     select (select min(${events.createdAt}) from ${events} where ${events.position} is null) as event,
       (select min(${auditEntries.createdAt}) from ${auditEntries} where ${auditEntries.position} is null) as audit,
       (select min(${leases.expiresAt}) from ${leases}) as lease,
-      (select count(*)::int from ${blobs} where ${blobs.state} in ('dead', 'abandoned')) as "deadBlobs",
+      (select count(*)::int from ${blobs} where ${isGone}) as "deadBlobs",
       (select coalesce(sum(${rounds.accepted} - coalesce(${checkpoints.sequence}, 0)), 0)::int
         from ${rounds} left join ${checkpoints} on ${checkpoints.roundId} = ${rounds.id}
         where ${rounds.kind} = 'train' and ${rounds.state} in ('collecting', 'aggregating')) as "pendingFolds",

@@ -15,6 +15,15 @@ export function asOutage(error: unknown): unknown {
   return isSystemError ? new BlobUnavailableError(error.message, { cause: error }) : error;
 }
 
+/** What it gives; undefined if it fails. */
+export function attempt<T>(step: () => T): T | undefined {
+  try {
+    return step();
+  } catch {
+    return undefined;
+  }
+}
+
 export function isMissing(error: unknown): boolean {
   return hasCode(error, 'ENOENT', 'ENOTDIR', 'EISDIR');
 }

@@ -5,6 +5,7 @@
 import { closeSync, constants, fsyncSync, openSync, unlinkSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
+import { attempt } from './file-outages.ts';
 import { takeSpareFiles } from './spare-files.ts';
 
 export const OPENING_THREAD = 'fededge-open';
@@ -30,7 +31,7 @@ const NEW = constants.O_CREAT | constants.O_EXCL;
 if (parentPort && workerData === OPENING_THREAD) parentPort.on('message', serve);
 
 function serve({ close, open }: ToOpener): void {
-  for (const descriptor of close) quietly(() => closeSync(descriptor));
+  for (const descriptor of close) attempt(() => closeSync(descriptor));
   if (!open) return;
   open.reply.postMessage(openAll(open));
   open.reply.close();
@@ -46,9 +47,10 @@ function openAll({ paths, flags, spares }: NonNullable<ToOpener['open']>): Opene
     if (taker?.hasTaken()) syncFolder(spares!);
     return { descriptors };
   } catch (error) {
+    // A file that stays is swept with the row that has announced its key.
     descriptors.forEach((descriptor, index) => {
-      quietly(() => closeSync(descriptor));
-      quietly(() => unlinkSync(paths[index]!));
+      attempt(() => closeSync(descriptor));
+      attempt(() => unlinkSync(paths[index]!));
     });
     const { message, code, syscall } = error as NodeJS.ErrnoException;
     return { fault: { message, code, syscall } };
@@ -61,14 +63,5 @@ function syncFolder(folder: string): void {
     fsyncSync(descriptor);
   } finally {
     closeSync(descriptor);
-  }
-}
-
-/** Nothing depends on it. */
-function quietly(step: () => void): void {
-  try {
-    step();
-  } catch {
-    // A file that stays is swept with the row that has announced its key.
   }
 }

@@ -12,7 +12,7 @@ import {
 } from 'node:fs';
 import { lstat, readdir, rename, rm, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isMissing } from './file-outages.ts';
+import { attempt, isMissing } from './file-outages.ts';
 import type { Folders } from './folders.ts';
 
 /**
@@ -136,13 +136,4 @@ function isEmptied(descriptor: number): boolean {
   // After a crash it may not be empty.
   if (size > 0) ftruncateSync(descriptor);
   return true;
-}
-
-/** What it gives; undefined if it fails. */
-function attempt<T>(step: () => T): T | undefined {
-  try {
-    return step();
-  } catch {
-    return undefined;
-  }
 }

@@ -25,8 +25,8 @@ export async function settleBlob(tx: Queryable, key: string): Promise<boolean> {
 }
 
 /**
- * Gives a blob to the sweeper whose writer has failed and ended: what it wrote to may be used for another at once. Not one that is live: then its transaction was committed, and only
- * the answer was lost.
+ * Gives a blob to the sweeper whose writer has failed and ended: what it wrote to may be used for another at once. Not one
+ * that is live: then its transaction was committed, and only the answer was lost.
  */
 export async function abandonBlob(q: Queryable, key: string): Promise<void> {
   await q

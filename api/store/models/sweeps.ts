@@ -2,7 +2,8 @@ import { and, asc, eq, inArray, lt, sql } from 'drizzle-orm';
 import type { Queryable } from '../database.ts';
 import { blobs, GONE_STATES, usedAssertions } from '../schema.ts';
 
-const isGone = inArray(blobs.state, [...GONE_STATES]);
+/** Its bytes are to be deleted, and then its row. */
+export const isGone = inArray(blobs.state, [...GONE_STATES]);
 
 /**
  * Marks blobs abandoned that were announced before `before` and never referred to; returns how many. From then on they
